@@ -1,0 +1,1 @@
+"""The command line, installed as mnasnet_deploy.cli: one thin file per group of commands."""

@@ -1,0 +1,1 @@
+"""Latency on this machine or a phone, launch by launch."""

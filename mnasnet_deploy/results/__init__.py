@@ -1,0 +1,1 @@
+"""Records of measurements, kept on disk and never changed."""

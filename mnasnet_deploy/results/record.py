@@ -1,0 +1,286 @@
+"""What one measurement is, with everything needed to believe it. Standard library only.
+
+Format history (a record of an unknown format is not read, never guessed at):
+    1  first.
+"""
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Final, Literal, TypeVar
+
+from mnasnet_deploy.errors import InputError
+
+__all__ = [
+    "SCHEMA",
+    "Artifact",
+    "Conditions",
+    "DeviceInfo",
+    "Estimate",
+    "Launch",
+    "Record",
+    "Settings",
+    "Verdict",
+    "record_from_mapping",
+    "record_to_mapping",
+]
+
+SCHEMA: Final = "mnasnet.record/1"
+
+Scheme = Literal["float32", "float16", "dynamic-int8", "int8"]
+Verdict = Literal["valid", "noisy", "invalid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The measured file.
+
+    Attributes:
+        file: its name without a folder.
+        sha256: of the whole file.
+        size_bytes: of the whole file.
+        network: `mnasnet-a1`; empty for a file this tool did not write.
+        multiplier: `1.0`, `none`; empty for a foreign file.
+        resolution: input side in pixels; 0 for a foreign file.
+        scheme: float32, float16, dynamic-int8 or int8; empty for a foreign file.
+        weights: where the weights come from, in words.
+        untrained: the weights were never trained, so only time and size mean anything.
+        synthetic_calibration: the int8 ranges come from generated images.
+    """
+
+    file: str
+    sha256: str
+    size_bytes: int
+    network: str = ""
+    multiplier: str = ""
+    resolution: int = 0
+    scheme: str = ""
+    weights: str = ""
+    untrained: bool = False
+    synthetic_calibration: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """What it was measured on; never a serial number.
+
+    Attributes:
+        kind: `host` (this computer), `android` (a phone) or `software-phone` (a test stand-in,
+            whose numbers never mix with real ones).
+        name: as a column head, `Pixel 8` or the CPU's model name.
+        os: operating system with version.
+        cpu: processor or SoC.
+        cores: number of logical CPUs.
+        memory_mib: installed memory.
+        runtime: what ran the model, with version (`ai-edge-litert 2.3.0`).
+        runtime_sha256: of the benchmark binary, empty where there is none.
+    """
+
+    kind: Literal["host", "android", "software-phone"]
+    name: str
+    os: str
+    cpu: str
+    cores: int
+    memory_mib: int
+    runtime: str
+    runtime_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How it was measured.
+
+    Attributes:
+        profile: name of the device profile (`host`).
+        threads: of the interpreter.
+        delegate: `xnnpack` or `none` on the host.
+        cpus: logical CPUs the process was pinned to; empty for no pinning.
+        warmup_runs, warmup_ms: at least this many runs and at least this long, not measured.
+        runs, min_ms: at least this many measured runs and at least this long, per launch.
+        launches, max_launches: process runs asked for, and the limit of the stop rule.
+        seed: of the order of launches.
+    """
+
+    profile: str
+    threads: int
+    delegate: str
+    cpus: tuple[int, ...]
+    warmup_runs: int
+    warmup_ms: float
+    runs: int
+    min_ms: float
+    launches: int
+    max_launches: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """State of the device at one moment; None where it does not say.
+
+    Attributes:
+        time: UTC, ISO 8601.
+        clock_mhz: current clock of the CPUs used, highest.
+        clock_limit_mhz: what the governor allows now.
+        clock_max_mhz: what the hardware could do.
+        governor: name of the frequency governor.
+        temperature_c: hottest readable sensor.
+        load: busy share of all CPUs just before, 0 to 1.
+        facts: anything else worth keeping, in words.
+    """
+
+    time: str
+    clock_mhz: float | None = None
+    clock_limit_mhz: float | None = None
+    clock_max_mhz: float | None = None
+    governor: str | None = None
+    temperature_c: float | None = None
+    load: float | None = None
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One process run. Times in ms.
+
+    Attributes:
+        block: number of the shuffled block it ran in, from 0.
+        position: place within the block, from 0.
+        init_ms: loading the file, delegate and tensors.
+        first_ms: first inference.
+        samples_ms: every measured run in order.
+        median_ms, p95_ms: of the samples.
+        cpu_ms: processor time of one run, mean over the samples; None where unknown.
+        discarded: the named state rule that voids it, or empty. Never decided by the latency.
+    """
+
+    block: int
+    position: int
+    init_ms: float
+    first_ms: float
+    samples_ms: tuple[float, ...]
+    median_ms: float
+    p95_ms: float
+    cpu_ms: float | None = None
+    discarded: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the launches say.
+
+    Attributes:
+        median_ms: median over launches of the launch median.
+        low_ms, high_ms: distribution-free interval of that median (order statistics).
+        coverage: probability the interval covers, 0 to 1.
+        launches: how many counted.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    coverage: float
+    launches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One measured number with its circumstances.
+
+    Attributes:
+        id: unique, sorts by time.
+        time: UTC end of the measurement, ISO 8601.
+        tool: `mnasnet-deploy 0.1.0`.
+        campaign: id of the bench run it belongs to.
+        artifact, device, settings: what, on what, how.
+        before, after: state of the device.
+        launches: every launch, discarded ones too.
+        estimate: None where no launch counted.
+        peak_memory_mib: peak resident memory of a separate launch, None where not measured.
+        verdict: `valid`, `noisy` or `invalid`.
+        reasons: why it is not `valid`, each starting with a name in capitals.
+        schema: the format.
+    """
+
+    id: str
+    time: str
+    tool: str
+    campaign: str
+    artifact: Artifact
+    device: DeviceInfo
+    settings: Settings
+    before: Conditions
+    after: Conditions
+    launches: tuple[Launch, ...]
+    estimate: Estimate | None
+    peak_memory_mib: float | None
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    schema: str = SCHEMA
+
+
+def record_to_mapping(record: Record) -> dict[str, Any]:
+    """A record as plain JSON data; `record_from_mapping` gives it back."""
+    return asdict(record)
+
+
+def record_from_mapping(mapping: object) -> Record:
+    """Check plain JSON data and make a Record of it.
+
+    Raises:
+        InputError: another format, a missing or unknown key, a value of the wrong kind.
+    """
+    if not isinstance(mapping, Mapping):
+        raise InputError("not a JSON object")
+    schema = mapping.get("schema")
+    if schema != SCHEMA:
+        raise InputError(f"format {schema!r} is not {SCHEMA!r} (written by another version?)")
+    return _build(Record, mapping, "record")
+
+
+_T = TypeVar("_T")
+
+
+def _build(kind: type[_T], mapping: object, where: str) -> _T:
+    """Fill a dataclass from a mapping by its type hints, strictly."""
+    if not isinstance(mapping, Mapping):
+        raise InputError(f"{where} is not an object")
+    hints = typing.get_type_hints(kind)
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := [key for key in mapping if key not in names]:
+        raise InputError(f"{where} has an unknown key {unknown[0]!r}")
+    values = {
+        key: _value(hints[key], value, f"{where}.{key}") for key, value in mapping.items()
+    }
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Check one value against a type hint of the shapes used above."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # X | None
+        if value is None:
+            return None
+        return _value(arguments[0], value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where} is {value!r}, not one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:  # tuple[X, ...]
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"{where} is not a list")
+        return tuple(_value(arguments[0], item, where) for item in value)
+    if is_dataclass(hint):
+        return _build(typing.cast("type[Any]", hint), value, where)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise InputError(f"{where} is not finite")
+        return float(value)
+    if type(value) is not hint:
+        raise InputError(f"{where} is {value!r}, not {hint.__name__}")
+    return value
