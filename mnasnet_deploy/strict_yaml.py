@@ -50,7 +50,8 @@ class _StrictLoader(yaml.SafeLoader):
                     None, None, f"the key '{key.value}' appears twice", key.start_mark
                 )
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def load(text: str, *, source: str) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def load(text: str, *, source: str) -> dict[str, Any]:
         raise InputError(f"{source}: larger than {MAX_BYTES // 1024} KiB")
     try:
         # Safe: _StrictLoader derives from SafeLoader and only ever allows less.
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        document = yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
         raise InputError(f"{source}: {_one_line(error)}") from error
     except (RecursionError, ValueError, OverflowError) as error:

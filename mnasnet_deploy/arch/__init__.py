@@ -1,1 +1,1 @@
-"""What the network is: notation, variants, layers, counts, published grids. Standard library only."""
+"""What the network is: notation, variants, layers, counts, published grids; no third party."""

@@ -72,17 +72,15 @@ def decode_block(text: str) -> Block:
             if key in values:
                 raise SpecError(f"block '{text}': the token '{token}' gives the {meaning} twice")
             if not low <= value <= high:
-                raise SpecError(
-                    f"block '{text}': {meaning} in '{token}' must be {low} to {high}"
-                )
+                raise SpecError(f"block '{text}': {meaning} in '{token}' must be {low} to {high}")
             values[key] = value
         elif (match := _STRIDE.fullmatch(token)) and stride is None:
             stride = (int(match[1]), int(match[2]))
         elif (match := _RATIO.fullmatch(token)) and ratio is None:
             ratio = float(match[1])
             if not 0.0 < ratio <= 1.0:
-                raise SpecError(f"block '{text}': the ratio in '{token}' must be above 0, at most 1")
-        elif token == "noskip" and residual:  # noqa: S105  # a notation token, not a secret
+                raise SpecError(f"block '{text}': the ratio in '{token}' must be over 0, at most 1")
+        elif token == "noskip" and residual:
             residual = False
         else:
             raise SpecError(

@@ -63,9 +63,7 @@ def published_rows(network: str = "mnasnet-a1") -> tuple[PublishedRow, ...]:
     return tuple(_row(network, cells, source) for cells in csv.DictReader(lines))
 
 
-def find_published(
-    network: str, multiplier: float | None, resolution: int
-) -> PublishedRow | None:
+def find_published(network: str, multiplier: float | None, resolution: int) -> PublishedRow | None:
     """The published row of exactly this combination, or None."""
     for row in published_rows(network):
         if (row.multiplier, row.resolution) == (multiplier, resolution):

@@ -170,7 +170,12 @@ def _check_chain(spec: Spec, source: str) -> None:
 
 
 def _keys(
-    mapping: object, where: str, source: str, *, required: tuple[str, ...], optional: tuple[str, ...]
+    mapping: object,
+    where: str,
+    source: str,
+    *,
+    required: tuple[str, ...],
+    optional: tuple[str, ...],
 ) -> None:
     if not isinstance(mapping, Mapping):
         raise SpecError(f"{source}: {where or 'the spec'} must be 'key: value' lines")

@@ -1,0 +1,120 @@
+"""Where text leaves the tool: results on standard output, the story on standard error."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from mnasnet_deploy.errors import NotReadyError
+
+__all__ = ["Advance", "columns", "emit_json", "out", "progress", "say", "warn"]
+
+
+class Advance(Protocol):
+    """Moves a progress bar on."""
+
+    def __call__(self, steps: int = 1) -> None:
+        """Move on by some steps."""
+
+
+def out(text: str) -> None:
+    """Write a result line to standard output.
+
+    Raises:
+        NotReadyError: it cannot be written (a full disk behind a redirection).
+        BrokenPipeError: nobody reads it any more; `main` ends quietly.
+    """
+    if sys.stdout is None:  # closed by the caller: there is no one to tell
+        return
+    try:
+        sys.stdout.write(f"{text}\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NotReadyError(f"cannot write the output: {error.strerror or error}") from error
+
+
+def say(text: str) -> None:
+    """Write a line of the story to standard error; a reader that left does not stop the work."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def warn(text: str) -> None:
+    """Write a warning to standard error."""
+    say(f"warning: {text}")
+
+
+def emit_json(value: Any) -> None:
+    """Write one JSON object or list to standard output; errors as in `out`."""
+    # ASCII on purpose: readable by a program whatever the terminal's encoding is.
+    out(json.dumps(value, indent=2, allow_nan=False))
+
+
+def columns(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Align rows of cells with two spaces between; the first `left` columns lean left."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in rows
+    )
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None) -> Iterator[Advance]:
+    """Show a bar on standard error while something longer than a second runs.
+
+    A terminal gets a bar (without colour where NO_COLOR is set); a pipe or a log gets nothing.
+
+    Args:
+        description: what is going on, two or three words.
+        total: number of steps, or None where it is not known.
+    """
+    if not _draws():
+        yield _stand_still
+        return
+    # Rich costs 70 ms, and only a terminal sees it.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    text = TextColumn("{task.description}", markup=False)
+    bar = Progress(
+        text,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(description, total=total)
+
+        def advance(steps: int = 1) -> None:
+            bar.advance(task, steps)
+
+        yield advance
+
+
+def _draws() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _stand_still(steps: int = 1) -> None:
+    """Advance a bar that no one sees."""
