@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from mnasnet_deploy import __version__
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 
-from . import console
+from . import console, show, variants
 
 __all__ = ["app", "main"]
 
@@ -82,6 +82,8 @@ def _group(name: str, group: typer.Typer) -> None:
 
 
 # One line each, in the order of a day's work; a command is registered when it works.
+_command("variants", variants.variants)
+_command("show", show.show)
 
 
 def main(argv: list[str] | None = None) -> int:

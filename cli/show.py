@@ -1,0 +1,129 @@
+"""`mnasnet show`: the layers of a network, with shapes, parameters and work."""
+
+from typing import Annotated, Any
+
+import typer
+
+from mnasnet_deploy.arch.counts import Counts, count_layer, count_network
+from mnasnet_deploy.arch.network import Layer, Network, render_multiplier
+
+from . import console
+from .networks import (
+    Classes,
+    Divisor,
+    MinDepth,
+    Multipliers,
+    Resolutions,
+    Specs,
+    Variants,
+    one_network,
+)
+
+__all__ = ["show"]
+
+SCHEMA = "mnasnet.network/1"
+
+
+def show(
+    variant: Variants = None,
+    multiplier: Multipliers = None,
+    res: Resolutions = None,
+    classes: Classes = None,
+    spec: Specs = None,
+    divisor: Divisor = 8,
+    min_depth: MinDepth = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show the layers of a network: shapes, parameters and work.
+
+    MACs count convolutions and the classifier; multi-adds are counted as in the published table.
+
+    Example:
+        mnasnet show --variant a1 --multiplier 0.5 --res 160
+    """
+    network = one_network(
+        variant=variant,
+        multiplier=multiplier,
+        res=res,
+        classes=classes,
+        spec=spec,
+        divisor=divisor,
+        min_depth=min_depth,
+    )
+    if json:
+        console.emit_json(_mapping(network))
+    else:
+        console.out(_text(network))
+
+
+def _mapping(network: Network) -> dict[str, Any]:
+    total = count_network(network)
+    return {
+        "schema": SCHEMA,
+        "name": network.name,
+        "multiplier": render_multiplier(network.multiplier),
+        "resolution": network.resolution,
+        "classes": network.classes,
+        "divisor": network.divisor,
+        "min_depth": network.min_depth,
+        "params": total.params,
+        "macs": total.macs,
+        "multi_adds": total.multi_adds,
+        "layers": [_layer_mapping(layer, total) for layer in network.layers],
+    }
+
+
+def _layer_mapping(layer: Layer, total: Counts) -> dict[str, Any]:
+    counts = count_layer(layer)
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "inputs": list(layer.inputs),
+        "kernel": list(layer.kernel),
+        "stride": list(layer.stride),
+        "activation": layer.activation,
+        "input_shape": list(layer.input_shape),
+        "output_shape": list(layer.output_shape),
+        "params": counts.params,
+        "macs": counts.macs,
+        "multi_adds": counts.multi_adds,
+        "macs_share": counts.macs / total.macs,
+    }
+
+
+def _text(network: Network) -> str:
+    total = count_network(network)
+    side = network.resolution
+    rows = [("layer", "op", "kernel", "stride", "output", "parameters", "MACs", "share")]
+    for layer in network.layers:
+        counts = count_layer(layer)
+        convolves = layer.op in ("conv", "depthwise")
+        rows.append(
+            (
+                layer.name,
+                layer.op,
+                _times(layer.kernel) if convolves else "",
+                _times(layer.stride) if convolves else "",
+                _times(layer.output_shape),
+                f"{counts.params:,}" if counts.params else "",
+                f"{counts.macs:,}" if counts.macs else "",
+                f"{counts.macs / total.macs:.1%}" if counts.macs else "",
+            )
+        )
+    rows.append(("total", "", "", "", "", f"{total.params:,}", f"{total.macs:,}", "100.0%"))
+    title = (
+        f"{network.name}, multiplier {render_multiplier(network.multiplier)}, "
+        f"input {side}x{side}x3, {network.classes} classes"
+    )
+    totals = console.columns(
+        [
+            ("parameters", f"{total.params:,}"),
+            ("MACs", f"{total.macs:,}"),
+            ("multi-adds", f"{total.multi_adds:,.0f}"),
+        ]
+    )
+    return f"{title}\n\n{console.columns(rows, left=2)}\n\n{totals}"
+
+
+def _times(sides: tuple[int, ...]) -> str:
+    return "x".join(map(str, sides))
