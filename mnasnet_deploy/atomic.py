@@ -7,28 +7,80 @@ whose name starts with a dot and ends in `.part` stays behind.
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mnasnet_deploy.errors import NotReadyError
 
-__all__ = ["write_bytes", "write_text"]
+__all__ = ["staged", "write_bytes", "write_new_text", "write_text"]
 
 
-def write_bytes(path: Path, parts: bytes | Iterable[bytes | memoryview]) -> None:
-    """Write a file whole.
+@contextlib.contextmanager
+def staged(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[Path]:
+    """Write a file under a temporary name, let the caller look at it, then give it its name.
+
+    If the block raises, the temporary file is removed and the old file stays.
 
     Args:
         path: where to; its folder is made if it is missing.
-        parts: the content, in one piece or in several that are written one behind the other.
+        parts: the content, in pieces that are written one behind the other.
+
+    Yields:
+        The temporary file, whole and synced.
+
+    Raises:
+        NotReadyError: the folder cannot be written, or the disk is full.
+    """
+    # Unique per call, so that two processes may write the same target: the last rename wins.
+    temporary = path.with_name(f".{path.name[:180]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        with _disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+        yield temporary
+        with _disk_errors(path):
+            temporary.replace(path)
+    except BaseException:  # Ctrl-C included: nothing half-written stays
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole.
 
     Raises:
         NotReadyError: the folder cannot be written, or the disk is full. The old file is untouched.
     """
+    with staged(path, (content,)):
+        pass
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole, newlines as they are; errors as in `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_new_text(path: Path, text: str) -> bool:
+    """Write a UTF-8 text file whole unless one is there; errors as in `write_bytes`.
+
+    Returns:
+        Whether it was written. Of several processes writing one name, one gets True.
+    """
+    return _write(path, text.encode(), only_new=True)
+
+
+def _write(path: Path, parts: bytes | Iterable[bytes | memoryview], *, only_new: bool) -> bool:
     if isinstance(parts, bytes):
         parts = (parts,)
     # Unique per call, so that two processes may write the same target: the last rename wins.
     temporary = path.with_name(f".{path.name[:180]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    placed = True
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -37,7 +89,10 @@ def write_bytes(path: Path, parts: bytes | Iterable[bytes | memoryview]) -> None
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            if only_new:
+                placed = _place_new(temporary, path)
+            else:
+                temporary.replace(path)
         except BaseException:  # Ctrl-C included: nothing half-written stays
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -48,11 +103,36 @@ def write_bytes(path: Path, parts: bytes | Iterable[bytes | memoryview]) -> None
             f"cannot write {path}: {error.strerror or error} (free some space or choose another "
             "folder)"
         ) from error
+    return placed
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole, newlines as they are; errors as in `write_bytes`."""
-    write_bytes(path, text.encode())
+def _place_new(temporary: Path, path: Path) -> bool:
+    """Give a file its name unless the name is taken; the temporary name is gone afterwards."""
+    try:
+        # A rename would replace what is there; a second link cannot.
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        temporary.unlink()
+        return False
+    except OSError:  # a file system without links (FAT, some network drives): look, then rename
+        if path.exists():
+            temporary.unlink()
+            return False
+        temporary.replace(path)
+        return True
+    temporary.unlink()
+    return True
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotReadyError(
+            f"cannot write {path}: {error.strerror or error} (free some space or choose another "
+            "folder)"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

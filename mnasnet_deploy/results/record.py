@@ -5,10 +5,13 @@ Format history (a record of an unknown format is not read, never guessed at):
 """
 
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal, TypeVar
 
 from mnasnet_deploy.errors import InputError
@@ -21,8 +24,10 @@ __all__ = [
     "Estimate",
     "Launch",
     "Record",
+    "Scheme",
     "Settings",
     "Verdict",
+    "instant",
     "record_from_mapping",
     "record_to_mapping",
 ]
@@ -31,6 +36,10 @@ SCHEMA: Final = "mnasnet.record/1"
 
 Scheme = Literal["float32", "float16", "dynamic-int8", "int8"]
 Verdict = Literal["valid", "noisy", "invalid"]
+
+# An id names a file: no dots, no slashes, no folder can be left by it.
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,7 @@ class Artifact:
         network: `mnasnet-a1`; empty for a file this tool did not write.
         multiplier: `1.0`, `none`; empty for a foreign file.
         resolution: input side in pixels; 0 for a foreign file.
+        classes: width of the output; 0 for a foreign file.
         scheme: float32, float16, dynamic-int8 or int8; empty for a foreign file.
         weights: where the weights come from, in words.
         untrained: the weights were never trained, so only time and size mean anything.
@@ -56,6 +66,7 @@ class Artifact:
     network: str = ""
     multiplier: str = ""
     resolution: int = 0
+    classes: int = 0
     scheme: str = ""
     weights: str = ""
     untrained: bool = False
@@ -190,8 +201,8 @@ class Record:
     """One measured number with its circumstances.
 
     Attributes:
-        id: unique, sorts by time.
-        time: UTC end of the measurement, ISO 8601.
+        id: unique, sorts by time; letters, digits and `-`, since it names the record's file.
+        time: UTC end of the measurement, ISO 8601 with its offset.
         tool: `mnasnet-deploy 0.1.0`.
         campaign: id of the bench run it belongs to.
         artifact, device, settings: what, on what, how.
@@ -221,6 +232,11 @@ class Record:
     schema: str = SCHEMA
 
 
+def instant(record: Record) -> datetime:
+    """When the measurement ended, to compare records of any two computers."""
+    return _parse_time(record.time)
+
+
 def record_to_mapping(record: Record) -> dict[str, Any]:
     """A record as plain JSON data; `record_from_mapping` gives it back."""
     return asdict(record)
@@ -230,33 +246,69 @@ def record_from_mapping(mapping: object) -> Record:
     """Check plain JSON data and make a Record of it.
 
     Raises:
-        InputError: another format, a missing or unknown key, a value of the wrong kind.
+        InputError: another format, a missing or unknown key, a value of the wrong kind, numbers
+            that cannot belong together.
     """
     if not isinstance(mapping, Mapping):
         raise InputError("not a JSON object")
     schema = mapping.get("schema")
     if schema != SCHEMA:
-        raise InputError(f"format {schema!r} is not {SCHEMA!r} (written by another version?)")
-    return _build(Record, mapping, "record")
+        raise InputError(
+            f"format {_shorten(schema)} is not {SCHEMA!r} (written by another version?)"
+        )
+    record = _build(Record, mapping, "record")
+    _check(record)
+    return record
+
+
+def _check(record: Record) -> None:
+    """Raise where single values are of the right kind but the record says nothing with them."""
+    if not _ID.fullmatch(record.id):
+        raise InputError(f"record.id is {_shorten(record.id)}, not letters, digits and '-'")
+    if not _SHA256.fullmatch(record.artifact.sha256):
+        raise InputError("record.artifact.sha256 is not 64 hexadecimal digits")
+    try:
+        _parse_time(record.time)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"record.time is {_shorten(record.time)}, not an ISO 8601 time with its offset"
+        ) from None
+    estimate = record.estimate
+    if estimate is None:
+        if record.verdict != "invalid":
+            raise InputError(f"record.verdict is {record.verdict!r} without an estimate")
+    elif not 0.0 <= estimate.low_ms <= estimate.median_ms <= estimate.high_ms:
+        raise InputError("record.estimate: the median is not inside its interval")
+
+
+def _parse_time(text: str) -> datetime:
+    # Python 3.10 does not read the Z.
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if time.tzinfo is None or not 1970 <= time.year < 9999:
+        raise ValueError(text)
+    return time
 
 
 _T = TypeVar("_T")
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    # Resolving them takes longer than reading a record.
+    return typing.get_type_hints(kind)
 
 
 def _build(kind: type[_T], mapping: object, where: str) -> _T:
     """Fill a dataclass from a mapping by its type hints, strictly."""
     if not isinstance(mapping, Mapping):
         raise InputError(f"{where} is not an object")
-    hints = typing.get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := [key for key in mapping if key not in names]:
-        raise InputError(f"{where} has an unknown key {unknown[0]!r}")
-    values = {
-        key: _value(hints[key], value, f"{where}.{key}") for key, value in mapping.items()
-    }
+    hints = _hints(typing.cast("Any", kind))
+    if unknown := [key for key in mapping if key not in hints]:
+        raise InputError(f"{where} has an unknown key {_shorten(unknown[0])}")
+    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
     try:
         return kind(**values)
-    except TypeError as error:
+    except TypeError as error:  # a key is missing; the message names it
         raise InputError(f"{where}: {error}") from None
 
 
@@ -264,23 +316,39 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     """Check one value against a type hint of the shapes used above."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:  # X | None
-        if value is None:
-            return None
-        return _value(arguments[0], value, where)
+        return None if value is None else _value(arguments[0], value, where)
     if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where} is {value!r}, not one of {', '.join(map(str, arguments))}")
+        if not isinstance(value, str) or value not in arguments:
+            raise InputError(f"{where} is {_shorten(value)}, not one of {', '.join(arguments)}")
         return value
     if origin is tuple:  # tuple[X, ...]
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{where} is not a list")
+        if arguments[0] is float:  # thousands of samples
+            return tuple([_number(item, where) for item in value])
         return tuple(_value(arguments[0], item, where) for item in value)
     if is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), value, where)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise InputError(f"{where} is not finite")
-        return float(value)
+    if hint is float:
+        return _number(value, where)
     if type(value) is not hint:
-        raise InputError(f"{where} is {value!r}, not {hint.__name__}")
+        raise InputError(f"{where} is {_shorten(value)}, not {hint.__name__}")
     return value
+
+
+def _number(value: Any, where: str) -> float:
+    if type(value) is not float:
+        if type(value) is not int:
+            raise InputError(f"{where} is {_shorten(value)}, not a number")
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
+    if not math.isfinite(value):
+        raise InputError(f"{where} is not finite")
+    return typing.cast("float", value)
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,24 @@
+"""Gives the tests of this folder `make_record` and the devices it knows."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def building() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "record_building", Path(__file__).with_name("building.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def make_record(building):
+    return building.make_record
