@@ -7,6 +7,7 @@ printed summary) reads this tuple. Nobody else knows what a block is.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from mnasnet_deploy.arch.blocks import Block
@@ -138,8 +139,7 @@ def render_multiplier(multiplier: float | None) -> str:
     """The shortest decimal that reads back: `1.0`, `0.35`, or `none`."""
     if multiplier is None:
         return "none"
-    text = repr(float(multiplier))
-    return text if "e" not in text else f"{multiplier:.20f}".rstrip("0")
+    return f"{Decimal(repr(float(multiplier))):f}"
 
 
 def build_network(
