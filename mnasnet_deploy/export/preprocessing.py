@@ -1,0 +1,159 @@
+"""Pixels of one photo, exactly as the original evaluates them.
+
+The original (`tensorflow/tpu`, `models/official/mnasnet/preprocessing.py`) cuts the centre square
+out of the decoded file and resizes it as TF1 did: bilinear over the two nearest rows and columns,
+no half-pixel centres, no antialiasing. So a photo of any size gives at most two rows and two
+columns for every one of the input, and several resolutions can be read from one decoded photo.
+
+Where the original says nothing, files are read as TensorFlow's decoders read them: the orientation
+and the colour profile a file asks for are ignored, transparency is dropped (the colours below it
+count), 16 bits are cut to their upper 8, an animation is its first picture.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from mnasnet_deploy.errors import ImageError
+
+__all__ = ["MAX_PIXELS", "Pixels", "crop_side", "decode", "prepare", "quiet_pillow"]
+
+Pixels = npt.NDArray[np.uint8]
+
+CROP_PADDING = 32  # CROP_PADDING in the original's preprocessing.py
+FORMATS = ("JPEG", "PNG")
+# Pictures beyond this are refused before they are decoded. Pillow holds a pixel in 4 bytes, so the
+# largest takes 480 MB; a phone's 108 megapixels pass.
+MAX_PIXELS: Final = 120_000_000
+# Decoded pictures are turned into arrays in strips of about this many pixels.
+STRIP_PIXELS = 2**22
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode a whole JPEG or PNG file to RGB.
+
+    Raises:
+        ImageError: with the reason only; the caller knows the name.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}"
+                )
+            return _rgb(image)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError("not a JPEG or PNG image") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"it claims more than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:
+        # Pillow's decoders raise half a dozen kinds of errors on damaged files.
+        raise ImageError(f"broken: {error or type(error).__name__}") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Bring a picture of any mode to RGB, as TensorFlow's decoders with channels=3 do."""
+    image.load()
+    if image.mode == "RGB":
+        return image.copy() if image.readonly else image
+    if image.mode.startswith("I"):  # 16 bits of grey
+        grey = np.asarray(image)
+        image = Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8))
+    elif "transparency" in image.info:  # Pillow warns about palettes that go straight to RGB
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keep Pillow's advice on odd files off the screen; sizes are checked here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\..*")
+        yield
+
+
+def crop_side(width: int, height: int, resolution: int) -> int:
+    """Side of the centre square that the original cuts out for a resolution, at least 1 pixel.
+
+    The share is resolution / (resolution + 32) of the shorter side, in float32 as TensorFlow
+    multiplies it: 160/192 of 480 pixels is 400 there and 399 in double precision.
+    """
+    share = np.float32(resolution / (resolution + CROP_PADDING))
+    return max(1, int(share * np.float32(min(width, height))))
+
+
+def prepare(image: Image.Image, resolutions: Sequence[int]) -> list[Pixels]:
+    """Crop and resize an RGB image as the original evaluates.
+
+    Args:
+        image: in mode RGB, any size.
+        resolutions: sides of the results.
+
+    Returns:
+        uint8 [side, side, 3] for each, rounded half to even from the exact float32 resize.
+    """
+    plans = [_Plan(image.width, image.height, resolution) for resolution in resolutions]
+    rows = np.unique(np.concatenate([plan.rows for plan in plans]))
+    left = min(int(plan.columns.min()) for plan in plans)
+    right = max(int(plan.columns.max()) for plan in plans) + 1
+    block = _read_rows(image, rows, left, right)
+    return [plan.sample(block, rows, left) for plan in plans]
+
+
+class _Plan:
+    """Which rows and columns of a picture one resolution reads, and how it weighs them."""
+
+    __slots__ = ("columns", "rows", "weights")
+
+    def __init__(self, width: int, height: int, resolution: int) -> None:
+        side = crop_side(width, height, resolution)
+        left, top = (width - side + 1) // 2, (height - side + 1) // 2
+        scale = np.float32(side) / np.float32(resolution)
+        places = np.arange(resolution, dtype=np.float32) * scale
+        lower = np.floor(places)
+        self.weights = places - lower
+        first = lower.astype(np.intp)
+        second = np.minimum(first + 1, side - 1)
+        # Both neighbours of every output pixel: all first ones, then all second ones.
+        both = np.concatenate([first, second])
+        self.columns, self.rows = both + left, both + top
+
+    def sample(self, block: Pixels, rows: npt.NDArray[np.intp], left: int) -> Pixels:
+        """Interpolate, along the rows and then down the columns, in TensorFlow's order."""
+        side = len(self.weights)
+        used = block[np.searchsorted(rows, self.rows)].reshape(2 * side, -1)
+        # Pixels lie flat: NumPy gathers and scales long rows five times as fast as triples.
+        entries = (3 * (self.columns[:, None] - left) + np.arange(3)).reshape(2, -1)
+        near = used.take(entries[0], axis=1).astype(np.float32)
+        across = used.take(entries[1], axis=1).astype(np.float32)
+        across -= near
+        across *= np.repeat(self.weights, 3)
+        across += near
+        upper, result = across[:side], across[side:]
+        result -= upper
+        result *= self.weights[:, None]
+        result += upper
+        levels: Pixels = np.rint(result, out=result).astype(np.uint8)
+        return levels.reshape(side, side, 3)
+
+
+def _read_rows(image: Image.Image, rows: npt.NDArray[np.intp], left: int, right: int) -> Pixels:
+    """Take some rows of a picture, in increasing order, between two columns."""
+    step = max(1, STRIP_PIXELS // (right - left))
+    parts = []
+    for start in range(int(rows[0]), int(rows[-1]) + 1, step):
+        stop = min(start + step, image.height)
+        inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+        if inside.size:
+            strip = np.asarray(image.crop((left, start, right, stop)))
+            parts.append(strip[inside - start])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
