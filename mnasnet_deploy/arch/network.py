@@ -29,8 +29,7 @@ __all__ = [
 Op = Literal["conv", "depthwise", "mean", "sigmoid", "multiply", "add", "dense"]
 Shape = tuple[int, ...]
 
-IMAGE = "image"
-"""What the first layer reads."""
+IMAGE = "image"  # what the first layer reads
 
 MAX_MULTIPLIER = 8.0
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 2048
@@ -164,8 +163,7 @@ def build_network(
     Raises:
         SpecError: a number is out of range, or a residual joins different widths.
     """
-    if multiplier is not None:
-        _check_multiplier(multiplier, repr(multiplier))
+    _check_multiplier(multiplier, repr(multiplier))
     classes = spec.classes if classes is None else classes
     min_depth = divisor if min_depth is None else min_depth
     _check_whole("resolution", resolution, MIN_RESOLUTION, MAX_RESOLUTION)
@@ -197,9 +195,7 @@ class _Scale:
         scaled = scale_channels(
             channels, self.multiplier, divisor=self.divisor, min_depth=self.min_depth
         )
-        if scaled > MAX_SCALED_CHANNELS:
-            raise SpecError(f"{channels} channels become {scaled}, more than {MAX_SCALED_CHANNELS}")
-        return scaled
+        return _check_width(f"{channels} channels", scaled)
 
 
 def _layers(spec: Spec, scale: _Scale, resolution: int, classes: int) -> Iterator[Layer]:
@@ -270,13 +266,8 @@ def _block(
     real = source.output_shape[-1]
     last = source
     if block.expansion != 1:
-        last = _conv(
-            f"{name}/expand",
-            last,
-            real * block.expansion,
-            spec.activation,
-            weights=f"{prefix}.expand",
-        )
+        wide = _check_width(f"block {index}: {real} channels", real * block.expansion)
+        last = _conv(f"{name}/expand", last, wide, spec.activation, weights=f"{prefix}.expand")
         yield last
     height, width, channels = last.output_shape
     last = Layer(
@@ -391,11 +382,17 @@ def _strided(size: tuple[int, int], stride: tuple[int, int], channels: int) -> S
     return (-(-size[0] // stride[0]), -(-size[1] // stride[1]), channels)
 
 
-def _check_multiplier(value: float, shown: str) -> None:
-    if not (math.isfinite(value) and 0.0 < value <= MAX_MULTIPLIER):
+def _check_multiplier(value: float | None, shown: str) -> None:
+    if value is not None and not 0.0 < value <= MAX_MULTIPLIER:
         raise SpecError(
             f"multiplier {shown} must be a number above 0 and at most {MAX_MULTIPLIER:g}, or 'none'"
         )
+
+
+def _check_width(meaning: str, width: int) -> int:
+    if width > MAX_SCALED_CHANNELS:
+        raise SpecError(f"{meaning} become {width}, more than {MAX_SCALED_CHANNELS}")
+    return width
 
 
 def _check_whole(meaning: str, value: int, low: int, high: int) -> None:
