@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from mnasnet_deploy import __version__
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 
-from . import console, show, variants
+from . import console, export, show, variants
 
 __all__ = ["app", "main"]
 
@@ -84,6 +84,7 @@ def _group(name: str, group: typer.Typer) -> None:
 # One line each, in the order of a day's work; a command is registered when it works.
 _command("variants", variants.variants)
 _command("show", show.show)
+_command("export", export.export)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,8 @@
-"""The published results grids, each cell with its source, known errors flagged."""
+"""The published results grids, each cell with its source, as printed.
+
+Where a grid contradicts itself, `mnasnet_deploy.report.lint` finds it by computing and the table
+flags the cell.
+"""
 
 import csv
 from dataclasses import dataclass

@@ -48,19 +48,22 @@ class Contract:
         """Turn RGB grey levels 0..255 [..., height, width, 3] into what the file takes."""
         values = pixels.astype(np.float32)
         if self.input == "normalized":
-            values = (values - np.float32(self.mean)) / np.float32(self.std)
+            values -= np.array(self.mean, np.float32)
+            values /= np.array(self.std, np.float32)
         if self.input_dtype == "float32":
             return values
         limits = np.iinfo(self.input_dtype)
         stored = np.rint(values / np.float32(self.input_scale)) + self.input_zero_point
-        return np.clip(stored, limits.min, limits.max).astype(self.input_dtype)
+        clipped: _Array = np.clip(stored, limits.min, limits.max).astype(self.input_dtype)
+        return clipped
 
     def read(self, output: _Array) -> npt.NDArray[np.float32]:
         """Turn what the file gives [..., classes] into real float32 values."""
         if self.output_dtype == "float32":
             return output.astype(np.float32)
         shifted = output.astype(np.float32) - self.output_zero_point
-        return shifted * np.float32(self.output_scale)
+        real: npt.NDArray[np.float32] = shifted * np.float32(self.output_scale)
+        return real
 
     def line(self) -> str:
         """The one line a user needs: `feed ...; read ...`."""

@@ -16,7 +16,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mnasnet_deploy.arch.variants import Activation
 
-__all__ = ["FlatModel", "FlatOperator", "FlatTensor", "Packed", "pack"]
+__all__ = [
+    "FILE_IDENTIFIER",
+    "FlatModel",
+    "FlatOperator",
+    "FlatTensor",
+    "add_metadata",
+    "metadata_places",
+    "pack",
+]
 
 TensorType = Literal["float32", "float16", "int8", "uint8", "int32"]
 
@@ -76,12 +84,21 @@ class FlatOperator:
 
 @dataclass(slots=True, kw_only=True)
 class FlatModel:
-    """Tensors and operators being collected; becomes a file by `pack`."""
+    """Tensors and operators being collected; becomes a file by `pack`.
+
+    Attributes:
+        tensors, operators: in the order they are written.
+        input, output: tensor numbers.
+        extra_outputs: activations that can be read as well; the signature leaves them out.
+        description: in words.
+        metadata: named buffers.
+    """
 
     tensors: list[FlatTensor] = field(default_factory=list)
     operators: list[FlatOperator] = field(default_factory=list)
     input: int = 0
     output: int = 0
+    extra_outputs: tuple[int, ...] = ()
     description: str = ""
     metadata: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -91,24 +108,16 @@ class FlatModel:
         return len(self.tensors) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """The bytes of a file, and where each metadata buffer lies in them (start, length)."""
-
-    data: bytearray
-    metadata: Mapping[str, tuple[int, int]]
-
-
-def pack(model: FlatModel, *, input_name: str, output_name: str) -> Packed:
+def pack(model: FlatModel, *, input_name: str, output_name: str) -> bytearray:
     """Write a model with one subgraph and a `serving_default` signature.
 
     Args:
         model: what to write.
-        input_name, output_name: of the signature.
+        input_name: of the input in the signature.
+        output_name: of the output in the signature.
     """
     size = sum(t.data.nbytes for t in model.tensors if t.data is not None)
     builder = flatbuffers.Builder(size + 4096 + 512 * (len(model.tensors) + len(model.operators)))
-    ends: dict[str, tuple[int, int]] = {}
 
     # Buffer 0 is empty by convention: tensors without data point at it.
     vectors = [0]
@@ -121,7 +130,6 @@ def pack(model: FlatModel, *, input_name: str, output_name: str) -> Packed:
     for name, content in model.metadata.items():
         metadata_buffers.append((name, len(vectors)))
         vectors.append(_bytes(builder, np.frombuffer(content, np.uint8)))
-        ends[name] = (builder.Offset(), len(content))
     buffers = _offsets(builder, [_buffer(builder, vector) for vector in vectors])
 
     codes, code_numbers = _operator_codes(builder, model.operators)
@@ -152,11 +160,47 @@ def pack(model: FlatModel, *, input_name: str, output_name: str) -> Packed:
     schema.ModelAddMetadata(builder, metadata)
     schema.ModelAddSignatureDefs(builder, signatures)
     builder.Finish(schema.ModelEnd(builder), file_identifier=FILE_IDENTIFIER)
-    data = builder.Output()
-    total = len(data)
-    # Offsets count from the end of the file to the vector's length word, four bytes long.
-    places = {name: (total - offset + 4, length) for name, (offset, length) in ends.items()}
-    return Packed(data, places)
+    return bytearray(builder.Output())
+
+
+def add_metadata(data: bytes, metadata: Mapping[str, bytes], description: str) -> bytearray:
+    """Repack a file another writer made, with more metadata buffers and its own description."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    for name, content in metadata.items():
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.buffers.append(buffer)
+        model.metadata = [*(model.metadata or []), entry]
+    model.description = description
+    builder = flatbuffers.Builder(len(data) + 65_536)
+    builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+    return bytearray(builder.Output())
+
+
+def metadata_places(data: bytes | bytearray) -> dict[str, tuple[int, int]]:
+    """Where each metadata buffer lies in a file: start and length by name.
+
+    Raises:
+        ValueError: a number or an offset is out of range (or whatever else flatbuffers meet in
+            bytes that are none).
+    """
+    model = schema.Model.GetRootAs(data, 0)
+    places = {}
+    buffers = model.BuffersLength()
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if not 0 <= entry.Buffer() < buffers:
+            raise ValueError(f"metadata buffer {entry.Buffer()} is out of range")
+        table = model.Buffers(entry.Buffer())._tab  # only way to a vector's place
+        field = table.Offset(4)
+        if field:
+            start, length = int(table.Vector(field)), int(table.VectorLen(field))
+            if start + length > len(data):
+                raise ValueError("a metadata buffer ends behind the file")
+            places[entry.Name().decode()] = (start, length)
+    return places
 
 
 def _bytes(builder: Any, data: npt.NDArray[np.generic]) -> int:
@@ -165,7 +209,7 @@ def _bytes(builder: Any, data: npt.NDArray[np.generic]) -> int:
     builder.StartVector(1, len(content), ALIGNMENT)
     start = builder.Head() - len(content)
     builder.head = start
-    builder.Bytes[start : start + len(content)] = memoryview(content)
+    builder.Bytes[start : start + len(content)] = content.data
     return int(builder.EndVector())
 
 
@@ -294,7 +338,7 @@ def _operator_options(builder: Any, operator: FlatOperator) -> tuple[int, str]:
 
 def _subgraph(builder: Any, model: FlatModel, tensors: int, operators: int) -> int:
     inputs = _integers(builder, [model.input])
-    outputs = _integers(builder, [model.output])
+    outputs = _integers(builder, [model.output, *model.extra_outputs])
     name = builder.CreateString("main")
     schema.SubGraphStart(builder)
     schema.SubGraphAddTensors(builder, tensors)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mnasnet_deploy.arch.network import IMAGE, Layer, Network
 from mnasnet_deploy.arch.variants import Activation
-from mnasnet_deploy.export.contract import DType, InputKind
+from mnasnet_deploy.export.contract import DType, InputKind, OutputKind
 from mnasnet_deploy.weights.canonical import FloatArray, Folded
 
 __all__ = ["FRONT", "Graph", "Kind", "Operation", "Options", "lower"]
@@ -55,6 +55,11 @@ class Options:
     def integer_io(self) -> DType:
         """The element type an int8 file really takes."""
         return self.io or ("uint8" if self.input == "raw" else "int8")
+
+    @property
+    def output(self) -> OutputKind:
+        """What the file gives."""
+        return "probabilities" if self.softmax else "logits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class _FloatWriter:
         self.model.operators += self.body
         self.model.input = self.numbers[IMAGE]
         self.model.output = self.numbers[self.graph.operations[-1].name]
-        real = ("float32", Quantization(0.0, 0))
+        real: tuple[DType, Quantization] = ("float32", Quantization(0.0, 0))
         return Written(self.model, _contract(self.graph, real, real))
 
     def _operation(self, operation: Operation) -> None:
@@ -367,7 +367,7 @@ def _contract(
         input_dtype=taken[0],
         input_scale=taken[1].scale,
         input_zero_point=taken[1].zero_point,
-        output="probabilities" if options.softmax else "logits",
+        output=options.output,
         output_dtype=given[0],
         output_scale=given[1].scale,
         output_zero_point=given[1].zero_point,
