@@ -31,24 +31,10 @@ def staged(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> Itera
     Raises:
         NotReadyError: the folder cannot be written, or the disk is full.
     """
-    # Unique per call, so that two processes may write the same target: the last rename wins.
-    temporary = path.with_name(f".{path.name[:180]}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with _disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
+    with _temporary(path, parts) as temporary:
         yield temporary
         with _disk_errors(path):
             temporary.replace(path)
-    except BaseException:  # Ctrl-C included: nothing half-written stays
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -72,38 +58,31 @@ def write_new_text(path: Path, text: str) -> bool:
     Returns:
         Whether it was written. Of several processes writing one name, one gets True.
     """
-    return _write(path, text.encode(), only_new=True)
+    with _temporary(path, (text.encode(),)) as temporary, _disk_errors(path):
+        return _place_new(temporary, path)
 
 
-def _write(path: Path, parts: bytes | Iterable[bytes | memoryview], *, only_new: bool) -> bool:
-    if isinstance(parts, bytes):
-        parts = (parts,)
-    # Unique per call, so that two processes may write the same target: the last rename wins.
-    temporary = path.with_name(f".{path.name[:180]}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    placed = True
+@contextlib.contextmanager
+def _temporary(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[Path]:
+    """Write a whole file beside its target; the block renames it, and nothing stays if it fails."""
+    # Unique per call, so that two processes may write the same target: the last rename wins. Cut in
+    # bytes, so that a long name of wide letters has room for the rest.
+    stem = os.fsencode(path.name)[:150].decode(errors="ignore")
+    temporary = path.with_name(f".{stem}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with _disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 for part in parts:
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
-            if only_new:
-                placed = _place_new(temporary, path)
-            else:
-                temporary.replace(path)
-        except BaseException:  # Ctrl-C included: nothing half-written stays
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise NotReadyError(
-            f"cannot write {path}: {error.strerror or error} (free some space or choose another "
-            "folder)"
-        ) from error
-    return placed
+        yield temporary
+    except BaseException:  # Ctrl-C included: nothing half-written stays
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
 
 
 def _place_new(temporary: Path, path: Path) -> bool:
