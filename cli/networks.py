@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from mnasnet_deploy import strict_yaml
 from mnasnet_deploy.arch.network import (
     Network,
     build_network,
@@ -182,6 +181,9 @@ def _architectures(
     """Look up variants and read spec files; no name may mean two things."""
     if not variant and not spec:
         return (find_variant(DEFAULT_VARIANT),)
+    # Brings the YAML parser, which few runs need.
+    from mnasnet_deploy import strict_yaml
+
     found = {known.spec.name: known for known in map(find_variant, variant or ())}
     published = {known.spec.name: known for known in VARIANTS.values()}
     for path in spec or ():
