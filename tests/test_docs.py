@@ -1,0 +1,123 @@
+"""The README does what it says: its shell blocks run, its lists are complete, its links lead on."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import typer
+
+from mnasnet_deploy import errors
+from mnasnet_deploy.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+# These run this very test, or for many minutes: make itself is asked whether it knows them.
+ONLY_PLANNED = ("make test", "make test-fast", "make test-long", "make check", "make bench")
+
+
+def _fenced(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What a clone of this work tree would hold, in a folder with nothing beside it.
+
+    Its `.venv` is the environment the tests run in, so that nothing is installed.
+    """
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("needs a git checkout")
+    folder = tmp_path_factory.mktemp("somewhere") / "mnasnet deploy"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(sysconfig.get_path("scripts"))
+    for stamp in (".base", ".extras"):  # in this order: the second depends on the first
+        (folder / ".venv" / stamp).touch()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.skipif(sys.platform == "win32", reason="shell blocks")
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+def test_a_shell_block_of_the_readme_runs_in_a_clone(clone, block):
+    lines = [
+        line.replace("make", "make -n", 1) if line in ONLY_PLANNED else line
+        for line in block.splitlines()
+    ]
+    environment = {name: value for name, value in os.environ.items() if "VENV" not in name}
+    environment["PATH"] = f"{clone / '.venv' / 'bin'}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+        cwd=clone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    assert done.stdout
+
+
+def test_the_readme_opens_with_the_two_commands():
+    assert BLOCKS[0] == "make demo\nmake test\n"
+
+
+def test_every_command_is_in_the_readme():
+    commands = typer.main.get_command(app).commands
+    missing = [name for name in commands if f"mnasnet {name}" not in README]
+    assert missing == []
+
+
+def test_the_exit_codes_in_the_readme_are_the_real_ones():
+    table = dict(re.findall(r"^\| (\d+) \| (.+) \|$", README, flags=re.MULTILINE))
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    assert set(map(int, table)) == {0, 130, *(kind.exit_code for kind in kinds)}
+
+
+def test_the_architecture_in_the_readme_is_the_example():
+    example = (ROOT / "examples" / "my-net.yaml").read_text(encoding="utf-8")
+    assert example in _fenced("yaml")
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_make_help_lists_every_target():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.+)$", text, flags=re.MULTILINE)
+    assert phony is not None
+    documented = re.findall(r"^([a-z-]+):.*## .", text, flags=re.MULTILINE)
+    assert sorted(documented) == sorted(phony[1].split())
+    named = set(re.findall(r"\bmake ([a-z-]+)", README))
+    assert named <= set(documented)
+
+
+def test_the_changelog_has_a_place_for_the_next_change():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## \[Unreleased\]$|^## \[\d", text, flags=re.MULTILINE)
+
+
+def test_no_page_ends_in_trailing_blanks_or_tabs():
+    for name in ("README.md", "CHANGELOG.md", "examples/photos/README.md"):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        assert [n for n, line in enumerate(lines, 1) if line != line.rstrip() or "\t" in line] == []
