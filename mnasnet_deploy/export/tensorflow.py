@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
 
 from mnasnet_deploy.arch.network import IMAGE, Layer, Network
 from mnasnet_deploy.errors import NotReadyError, SpecError
+from mnasnet_deploy.export.contract import Contract, DType
 from mnasnet_deploy.export.graph import FRONT, Options
 from mnasnet_deploy.results.record import Scheme
 from mnasnet_deploy.weights.canonical import FloatArray, Weights, check
@@ -31,6 +33,11 @@ BATCH_NORM_MOMENTUM = 0.99
 """Of the moving statistics while training; from the original's mnasnet_models.py."""
 
 _STATISTICS = ("gamma", "beta", "mean", "variance")
+_DTYPES: dict[int, DType] = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.UINT8: "uint8",
+}
 _Pixels = npt.NDArray[np.uint8]
 
 
@@ -104,11 +111,8 @@ def convert(
     *,
     options: Options | None = None,
     pixels: _Pixels | None = None,
-) -> bytes:
-    """Export through TFLiteConverter.from_keras_model: the bytes of a .tflite file.
-
-    The file carries neither this tool's facts nor app metadata. The int8 range of its input is what
-    the calibration images show, so read scale and zero point from the file.
+) -> tuple[bytes, Contract]:
+    """Export through TFLiteConverter.from_keras_model.
 
     Args:
         network: what to export.
@@ -116,6 +120,10 @@ def convert(
         scheme: float32, float16, dynamic-int8 or int8.
         options: the file's two ends; the defaults of `Options` where None.
         pixels: calibration images for int8, RGB grey levels [n, resolution, resolution, 3].
+
+    Returns:
+        The bytes of a .tflite file without this tool's facts and app metadata, and what it takes
+        and gives.
 
     Raises:
         WeightsError, SpecError, NotReadyError: as in `keras_model`.
@@ -126,7 +134,8 @@ def convert(
     with _quiet():
         converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
         configure(converter, network, scheme, options, pixels)
-        return bytes(converter.convert())
+        data = bytes(converter.convert())
+    return data, _contract(network, options, data)
 
 
 def configure(
@@ -160,10 +169,46 @@ def configure(
 def _representative(
     network: Network, options: Options, pixels: _Pixels
 ) -> Iterator[list[FloatArray]]:
+    """Yield calibration images as the model takes them.
+
+    The range of the input is known and not to be measured: two pixels of the first image are set to
+    black and white, so that raw pixels get scale 1 and the file takes the bytes as they are.
+    """
     mean, std = np.array(network.mean, np.float32), np.array(network.std, np.float32)
-    for image in pixels:
+    for index, image in enumerate(pixels):
         values = image[np.newaxis].astype(np.float32)
+        if index == 0:
+            values[0, 0, 0], values[0, 0, 1] = 0.0, 255.0
         yield [values if options.input == "raw" else (values - mean) / std]
+
+
+def _contract(network: Network, options: Options, data: bytes) -> Contract:
+    """What a converted file takes and gives, read from the file."""
+    subgraph = schema.Model.GetRootAs(data, 0).Subgraphs(0)
+    input_dtype, input_scale, input_zero_point = _end(subgraph.Tensors(subgraph.Inputs(0)))
+    output_dtype, output_scale, output_zero_point = _end(subgraph.Tensors(subgraph.Outputs(0)))
+    return Contract(
+        input=options.input,
+        input_dtype=input_dtype,
+        input_scale=input_scale,
+        input_zero_point=input_zero_point,
+        output=options.output,
+        output_dtype=output_dtype,
+        output_scale=output_scale,
+        output_zero_point=output_zero_point,
+        resolution=network.resolution,
+        classes=network.classes,
+        mean=network.mean,
+        std=network.std,
+    )
+
+
+def _end(tensor: Any) -> tuple[DType, float, int]:
+    dtype = _DTYPES[tensor.Type()]
+    if dtype == "float32":
+        return dtype, 0.0, 0
+    quantization = tensor.Quantization()
+    return dtype, float(quantization.Scale(0)), int(quantization.ZeroPoint(0))
 
 
 def _refuse_unequal_strides(network: Network) -> None:
