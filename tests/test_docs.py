@@ -108,7 +108,7 @@ def test_make_help_lists_every_target():
     assert phony is not None
     documented = re.findall(r"^([a-z-]+):.*## .", text, flags=re.MULTILINE)
     assert sorted(documented) == sorted(phony[1].split())
-    named = set(re.findall(r"\bmake ([a-z-]+)", README))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, flags=re.MULTILINE))
     assert named <= set(documented)
 
 
