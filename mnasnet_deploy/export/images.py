@@ -84,14 +84,13 @@ class CalibrationSet:
                 f"only {len(self.images)} usable calibration image"
                 f"{'s'[: len(self.images) != 1]}: int8 ranges are steady from {STEADY_SAMPLES} on"
             )
-        if self.skipped:
-            first = self.skipped[0]
+        if self.skipped:  # without names: this text travels inside the model file
             found.append(
-                f"{len(self.skipped)} calibration image{'s'[: len(self.skipped) != 1]} skipped, "
-                f"the first is {first.name}: {first.reason}"
+                f"{len(self.skipped)} calibration image{'s'[: len(self.skipped) != 1]} could not "
+                "be used"
             )
         if self.synthetic:
-            found.append("calibrated on generated images, not on photos (--calibration DIR)")
+            found.append("calibrated on generated images, not on photos")
         return tuple(found)
 
 
