@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from mnasnet_deploy import __version__
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 
-from . import console, export, show, variants
+from . import classify, console, export, show, variants, weights
 
 __all__ = ["app", "main"]
 
@@ -85,6 +85,8 @@ def _group(name: str, group: typer.Typer) -> None:
 _command("variants", variants.variants)
 _command("show", show.show)
 _command("export", export.export)
+_command("classify", classify.classify)
+_group("weights", weights.app)
 
 
 def main(argv: list[str] | None = None) -> int:

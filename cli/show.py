@@ -1,11 +1,13 @@
 """`mnasnet show`: the layers of a network, with shapes, parameters and work."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mnasnet_deploy.arch.counts import Counts, count_layer, count_network
 from mnasnet_deploy.arch.network import Layer, Network, render_multiplier
+from mnasnet_deploy.errors import InputError
 
 from . import console
 from .networks import (
@@ -22,25 +24,44 @@ from .networks import (
 __all__ = ["show"]
 
 SCHEMA = "mnasnet.network/1"
+DEFAULT_DIVISOR = 8
 
 
 def show(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A .tflite file instead of a network.")
+    ] = None,
     variant: Variants = None,
     multiplier: Multipliers = None,
     res: Resolutions = None,
     classes: Classes = None,
     spec: Specs = None,
-    divisor: Divisor = 8,
+    divisor: Divisor = DEFAULT_DIVISOR,
     min_depth: MinDepth = None,
+    snippet: Annotated[
+        Literal["python", "kotlin"] | None,
+        typer.Option(help="With FILE: print the lines that feed this very file and read it."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the layers of a network: shapes, parameters and work.
+    """Show the layers of a network, or what a .tflite file is, takes and gives.
 
     MACs count convolutions and the classifier; multi-adds are counted as in the published table.
 
     Example:
         mnasnet show --variant a1 --multiplier 0.5 --res 160
+        mnasnet show models/mnasnet-a1_0.5_160_int8.tflite --snippet python
     """
+    if file is not None:
+        if any((variant, multiplier, res, classes, spec, min_depth)) or divisor != DEFAULT_DIVISOR:
+            raise InputError("show takes a FILE or the options of a network, not both")
+        # Reading a file needs NumPy and LiteRT; showing a network does not.
+        from .show_file import show_file
+
+        show_file(file, snippet=snippet, json=json)
+        return
+    if snippet is not None:
+        raise InputError("--snippet needs a FILE: mnasnet show models/FILE.tflite --snippet python")
     network = one_network(
         variant=variant,
         multiplier=multiplier,

@@ -32,7 +32,7 @@ from mnasnet_deploy.export.labels import imagenet_labels
 from mnasnet_deploy.export.metadata import METADATA_NAME, build_metadata, zip_labels
 from mnasnet_deploy.export.quantize import Ranges
 from mnasnet_deploy.export.verify import first_departure, reference
-from mnasnet_deploy.export.writer import INPUT_NAME, MIN_RUNTIME, Written, write_graph
+from mnasnet_deploy.export.writer import INPUT_NAME, Written, write_graph
 from mnasnet_deploy.results.record import Scheme
 from mnasnet_deploy.weights.canonical import Weights, check, digest, fold
 
@@ -167,7 +167,7 @@ class Builder:
             return Built(data=self._finish(data), facts=facts, written=None)
         written = write_graph(self.graph, scheme, self.ranges if scheme == "int8" else None)
         facts = replace(self._facts(scheme, written.contract), recipe=recipe)
-        runtime = MIN_RUNTIME[scheme].encode().ljust(_MIN_RUNTIME_BYTES, b"\0")
+        runtime = written.min_runtime().encode().ljust(_MIN_RUNTIME_BYTES, b"\0")
         written.model.description = _describe(facts)
         written.model.metadata = {
             "min_runtime_version": runtime,

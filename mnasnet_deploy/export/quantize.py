@@ -1,7 +1,8 @@
 """The numbers of each scheme: weights, biases, scales. Arrays in, arrays out.
 
-int8 follows the TFLite quantization specification: weights symmetric per output channel in
--127..127, activations asymmetric per tensor in -128..127, bias int32 with scale input x weight.
+int8 follows the TFLite quantization specification: weights symmetric in -127..127, with a scale
+for each output channel of a convolution, activations asymmetric per tensor in -128..127, bias
+int32 with scale input x weight.
 """
 
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ def activation_quantization(values: Range) -> Quantization:
 
 def weight_scales(
     kernel: FloatArray,
-    axis: int,
+    axis: int | None,
     *,
     bias: FloatArray | None = None,
     input_scale: float = 1.0,
@@ -86,27 +87,30 @@ def weight_scales(
 
     Args:
         kernel: in TFLite layout.
-        axis: of the output channels.
+        axis: of the output channels; None for one scale in all.
         bias: [channels], float.
         input_scale: of the activation that is multiplied.
         output_scale: of the result.
 
     Returns:
-        [channels] float32, all above 0.
+        [channels] or [1] float32, all above 0.
     """
     others = tuple(i for i in range(kernel.ndim) if i != axis)
-    largest = np.maximum(kernel.max(axis=others), -kernel.min(axis=others)).astype(np.float64)
+    highest, lowest = kernel.max(axis=others), kernel.min(axis=others)
+    largest = np.atleast_1d(np.maximum(highest, -lowest)).astype(np.float64)
     floor = np.full(largest.shape, max(MIN_RESCALING * output_scale / input_scale, 1e-30))
     if bias is not None:
-        floor = np.maximum(floor, np.abs(bias.astype(np.float64)) / (MAX_BIAS_STEPS * input_scale))
+        smallest = np.abs(bias.astype(np.float64)) / (MAX_BIAS_STEPS * input_scale)
+        floor = np.maximum(floor, smallest if axis is not None else smallest.max())
     scales: FloatArray = np.maximum(largest / 127.0, floor).astype(np.float32)
     return scales
 
 
-def quantize_weights(kernel: FloatArray, axis: int, scales: FloatArray) -> Int8Array:
-    """Round a kernel to int8 by its channel scales."""
+def quantize_weights(kernel: FloatArray, axis: int | None, scales: FloatArray) -> Int8Array:
+    """Round a kernel to int8 by its scales, one for each step along `axis` or one in all."""
     shape = [1] * kernel.ndim
-    shape[axis] = -1
+    if axis is not None:
+        shape[axis] = -1
     steps = kernel * (1.0 / scales.astype(np.float64)).astype(np.float32).reshape(shape)
     np.rint(steps, out=steps)
     # The reciprocal may push the largest weight a hair beyond 127.

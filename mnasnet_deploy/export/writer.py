@@ -34,8 +34,8 @@ __all__ = ["INPUT_NAME", "Written", "write_graph"]
 INPUT_NAME: Final = "image"
 
 # Versions TFLiteConverter (TF 2.21) gives the operators, and the oldest runtime it names for them.
-# In dynamic-int8 it writes FULLY_CONNECTED 12 (runtime 2.17) for weights with a scale per row; one
-# scale for the whole matrix is version 9, which runtimes from 2.3 on read.
+# In dynamic-int8 it writes FULLY_CONNECTED 12 (runtime 2.17) for weights with a scale for each row;
+# with one scale in all it is version 9, which runtimes from 2.3 on read.
 _FLOAT_VERSIONS = {"DEQUANTIZE": 3}
 _DYNAMIC_VERSIONS = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6, "FULLY_CONNECTED": 9}
 _INT8_VERSIONS = {
@@ -50,11 +50,16 @@ _INT8_VERSIONS = {
     "SOFTMAX": 2,
     "DEQUANTIZE": 2,
 }
-MIN_RUNTIME: Final[dict[Scheme, str]] = {
-    "float32": "1.14.0",
-    "float16": "1.15.0",
-    "dynamic-int8": "2.4.0",
-    "int8": "1.14.0",
+# The same converter's word on the oldest runtime for an operator at a version; 1.5.0 for others.
+_RUNTIMES = {
+    ("MEAN", 1): (1, 6, 0),
+    ("SUB", 1): (1, 6, 0),
+    ("LOGISTIC", 1): (1, 14, 0),
+    ("DEQUANTIZE", 3): (1, 15, 0),
+    ("DEPTHWISE_CONV_2D", 6): (2, 3, 0),
+    ("FULLY_CONNECTED", 9): (2, 3, 0),
+    ("CONV_2D", 5): (2, 4, 0),
+    **{(kind, version): (1, 14, 0) for kind, version in _INT8_VERSIONS.items()},
 }
 # The converter leaves smaller weights in float: they cost little and quantizing them gains nothing.
 MIN_DYNAMIC_ELEMENTS = 1024
@@ -66,6 +71,14 @@ class Written:
 
     model: FlatModel
     contract: Contract
+
+    def min_runtime(self) -> str:
+        """Oldest runtime that knows every operator at its version, `2.4.0`."""
+        versions = [
+            _RUNTIMES.get((operator.kind, operator.version), (1, 5, 0))
+            for operator in self.model.operators
+        ]
+        return ".".join(map(str, max(versions)))
 
 
 def write_graph(graph: Graph, scheme: Scheme, ranges: Ranges | None = None) -> Written:
@@ -126,17 +139,7 @@ class _FloatWriter:
         name = f"{operation.name}/kernel" if operation.kind != "SUB" else f"{operation.name}/mean"
         if self.scheme == "dynamic-int8" and kernel.size >= MIN_DYNAMIC_ELEMENTS:
             axis = _channel_axis(operation)
-            if operation.kind == "FULLY_CONNECTED":
-                scales = weight_scales(kernel.reshape(1, -1), 0)
-                data = quantize_weights(kernel.reshape(1, -1), 0, scales).reshape(kernel.shape)
-            else:
-                scales = weight_scales(kernel, axis)
-                data = quantize_weights(kernel, axis, scales)
-            return self.model.add(
-                FlatTensor(
-                    name=name, shape=kernel.shape, type="int8", data=data, scales=scales, axis=axis
-                )
-            )
+            return self.model.add(_int8_kernel(name, kernel, axis, weight_scales(kernel, axis)))
         return self._constant(name, kernel)
 
     def _constant(self, name: str, values: FloatArray) -> int:
@@ -254,16 +257,7 @@ class _Int8Writer:
             kernel, axis, bias=bias, input_scale=source.scale, output_scale=result.scale
         )
         return [
-            self.model.add(
-                FlatTensor(
-                    name=f"{operation.name}/kernel",
-                    shape=kernel.shape,
-                    type="int8",
-                    data=quantize_weights(kernel, axis, scales),
-                    scales=scales,
-                    axis=axis,
-                )
-            ),
+            self.model.add(_int8_kernel(f"{operation.name}/kernel", kernel, axis, scales)),
             self.model.add(
                 FlatTensor(
                     name=f"{operation.name}/bias",
@@ -347,8 +341,24 @@ def _axes_tensor() -> FlatTensor:
     )
 
 
-def _channel_axis(operation: Operation) -> int:
-    return 3 if operation.kind == "DEPTHWISE_CONV_2D" else 0
+def _channel_axis(operation: Operation) -> int | None:
+    """Axis with a weight scale of its own, None for one scale in all.
+
+    FULLY_CONNECTED has one: with a scale for each row, which TFLiteConverter writes today under the
+    same operator version, runtimes before 2.11 run without complaint and give constants.
+    """
+    return {"DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": None}.get(operation.kind, 0)
+
+
+def _int8_kernel(name: str, kernel: FloatArray, axis: int | None, scales: FloatArray) -> FlatTensor:
+    return FlatTensor(
+        name=name,
+        shape=kernel.shape,
+        type="int8",
+        data=quantize_weights(kernel, axis, scales),
+        scales=scales,
+        axis=axis or 0,
+    )
 
 
 def _outer(inner: Quantization, dtype: DType) -> Quantization:
