@@ -152,11 +152,11 @@ def configure(
     converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
     if scheme == "float16":
         converter.target_spec.supported_types = [tensorflow.float16]
-    elif scheme == "dynamic-int8":
-        # One scale for the whole classifier. With one for each row the converter writes
-        # FULLY_CONNECTED 12, which no runtime before 2.17 knows.
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    else:
+        return
+    # One scale for the whole classifier, as the writer has it: with one for each row old runtimes
+    # refuse the operator (dynamic-int8, before 2.17) or silently give constants (int8).
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    if scheme == "int8":
         if pixels is None:
             raise ValueError("int8 needs calibration images")
         dtype = getattr(tensorflow, options.integer_io)
