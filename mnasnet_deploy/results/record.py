@@ -54,6 +54,8 @@ class Artifact:
         multiplier: `1.0`, `none`; empty for a foreign file.
         resolution: input side in pixels; 0 for a foreign file.
         classes: width of the output; 0 for a foreign file.
+        params, multi_adds: of the network, as `mnasnet_deploy.arch.counts` counts; 0 for a foreign
+            file.
         scheme: float32, float16, dynamic-int8 or int8; empty for a foreign file.
         weights: where the weights come from, in words.
         untrained: the weights were never trained, so only time and size mean anything.
@@ -67,6 +69,8 @@ class Artifact:
     multiplier: str = ""
     resolution: int = 0
     classes: int = 0
+    params: int = 0
+    multi_adds: float = 0.0
     scheme: str = ""
     weights: str = ""
     untrained: bool = False

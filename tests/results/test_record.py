@@ -63,7 +63,11 @@ RECORDS = st.builds(
     Record,
     id=st.from_regex(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", fullmatch=True),
     time=TIMES.map(lambda time: time.isoformat()),
-    artifact=st.builds(Artifact, sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+    artifact=st.builds(
+        Artifact,
+        sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+        multi_adds=NUMBERS,
+    ),
     device=st.builds(DeviceInfo),
     settings=st.builds(Settings, warmup_ms=NUMBERS, min_ms=NUMBERS),
     before=CONDITIONS,

@@ -1,0 +1,288 @@
+"""Published values and, next to them, what was measured: records -> Table.
+
+A number is shown as a file's only when it was measured on the bytes the file has now. Where the
+file is not here, the bytes measured last stand for it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from mnasnet_deploy.arch.counts import Counts, count_network
+from mnasnet_deploy.arch.network import build_network, parse_multiplier, render_multiplier
+from mnasnet_deploy.arch.published import PublishedRow, find_published, published_rows
+from mnasnet_deploy.arch.variants import VARIANTS
+from mnasnet_deploy.errors import SpecError
+from mnasnet_deploy.report.contradictions import Finding, contradictions
+from mnasnet_deploy.report.measured import (
+    Now,
+    Setup,
+    measured_cell,
+    measured_column,
+    measured_legend,
+    setup_of,
+    setup_order,
+)
+from mnasnet_deploy.report.model import Cell, Column, Legend, Part, Row, Table, clean
+from mnasnet_deploy.results.files import Files
+from mnasnet_deploy.results.record import Artifact, Record
+from mnasnet_deploy.results.store import newest_last
+
+__all__ = ["build_table"]
+
+CLASSES = 1000
+"""Of every published network."""
+
+_KEYS = (
+    Column(key="input_size", title="Input Size", kind="key", unit="px"),
+    Column(key="depth_multiplier", title="Depth Multiplier", kind="key"),
+)
+_OTHER_COLUMNS = (
+    Column(key="network", title="Network", kind="key"),
+    *_KEYS,
+    Column(key="params", title="Parameters", details=("counted, M",), kind="counted", unit="M"),
+    Column(key="work", title="Multi-Adds", details=("counted, M",), kind="counted", unit="M"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _RowKey:
+    """What one row is about: a network, or a file whose name is its user's own."""
+
+    network: str
+    multiplier: str
+    resolution: int
+    classes: int
+    file: str = ""
+
+
+def build_table(network: str, records: Iterable[Record], files: Files) -> Table:
+    """Lay out the published rows of a network with everything measured.
+
+    Args:
+        network: `mnasnet-a1`; one of which nothing is published has only measured rows.
+        records: any; none is left out: what fits no published row has its own part.
+        files: which bytes the model files have now.
+    """
+    builder = _Builder(newest_last(records), files)
+    published = published_rows(network)
+    findings = contradictions(published)
+    own = [
+        _RowKey(network, render_multiplier(row.multiplier), row.resolution, CLASSES)
+        for row in published
+    ]
+    others = sorted(builder.groups.keys() - set(own), key=partial(_order, network))
+    parts = []
+    if published:
+        title = f"{network}, published and measured" if builder.groups else f"{network}, published"
+        parts.append(
+            builder.part(
+                title, own, _published_columns(published), partial(_published_cells, findings)
+            )
+        )
+    if others:
+        title = "Also measured" if published else "Measured"
+        cells = partial(_other_cells, builder.artifacts)
+        parts.append(builder.part(title, others, _OTHER_COLUMNS, cells))
+    legend = []
+    if published:
+        legend.append(Legend(mark="published", meaning=f"{published[0].source}; not measured here"))
+    legend += measured_legend(parts, builder.records)
+    legend += [Legend(mark="!", meaning=finding.message) for finding in findings]
+    return Table(
+        network=network,
+        parts=tuple(parts),
+        legend=tuple(legend),
+        files=dict(sorted(builder.used.items())),
+    )
+
+
+class _Builder:
+    """Sorts records into rows, and fills the measured columns of any rows.
+
+    Attributes:
+        records: oldest first.
+        groups: the records of each row by scheme, oldest first.
+        artifacts: the file of each row that was measured last.
+        used: which bytes each file of a row was taken to have.
+    """
+
+    def __init__(self, records: Sequence[Record], files: Files) -> None:
+        self.records = records
+        self.used: dict[str, str] = {}
+        self._files = files
+        self._last = {r.artifact.file: r.artifact.sha256 for r in records}
+        names = defaultdict(set)
+        for name, sha256 in files.sha256.items():
+            names[sha256].add(name)
+        self.groups: dict[_RowKey, dict[str, list[Record]]] = {}
+        self.artifacts: dict[_RowKey, Artifact] = {}
+        for record in records:
+            key = _row_key(record.artifact, names[record.artifact.sha256])
+            schemes = self.groups.setdefault(key, {})
+            schemes.setdefault(record.artifact.scheme, []).append(record)
+            self.artifacts[key] = record.artifact
+
+    def part(
+        self,
+        title: str,
+        keys: Sequence[_RowKey],
+        columns: Sequence[Column],
+        cells: Callable[[_RowKey], list[Cell]],
+    ) -> Part:
+        """Rows with their own cells first and the measured columns behind."""
+        setups = sorted(
+            {
+                setup_of(record)
+                for key in keys
+                for records in self.groups.get(key, {}).values()
+                for record in records
+            },
+            key=setup_order,
+        )
+        return Part(
+            title=title,
+            columns=(*columns, *map(measured_column, setups)),
+            rows=tuple(Row(cells=(*cells(key), *self._measured(key, setups))) for key in keys),
+        )
+
+    def _measured(self, key: _RowKey, setups: Sequence[Setup]) -> list[Cell]:
+        schemes = self.groups.get(key, {})
+        now = {scheme: self._now(key.file or _usual_name(key, scheme)) for scheme in schemes}
+        return [
+            measured_cell(setup, schemes.get(setup.scheme, ()), now.get(setup.scheme))
+            for setup in setups
+        ]
+
+    def _now(self, name: str) -> Now:
+        present = self._files.sha256.get(name)
+        self.used[name] = present or self._last[name]
+        return Now(sha256=self.used[name], absent=present is None and self._files.complete)
+
+
+def _row_key(artifact: Artifact, names: Container[str]) -> _RowKey:
+    """The row of a file.
+
+    Args:
+        artifact: the file as measured.
+        names: of the files here that have the same bytes.
+    """
+    network = _RowKey(
+        artifact.network, artifact.multiplier, artifact.resolution, artifact.classes or CLASSES
+    )
+    own = replace(network, file=artifact.file)
+    usual = _usual_name(network, artifact.scheme)
+    # A copy under another name is the same bytes, so the same number.
+    if not artifact.network or not (artifact.file == usual or usual in names):
+        return own
+    # Other roundings of channels (a divisor of 16) keep the name and make another network.
+    counts = _count(network)
+    if counts and artifact.params and artifact.params != counts.params:
+        return own
+    return network
+
+
+def _usual_name(key: _RowKey, scheme: str) -> str:
+    """The name export gives a file (`mnasnet_deploy.export.naming`, a later room)."""
+    return f"{key.network}_{key.multiplier}_{key.resolution}_{scheme}.tflite"
+
+
+def _published_columns(published: Sequence[PublishedRow]) -> tuple[Column, ...]:
+    work = "Multi-Adds" if "multi_adds_m" in published[0].cells else "MACs"
+    make = partial(Column, kind="published")
+    return (
+        *_KEYS,
+        make(key="top1", title="Top-1", details=("published, %",), unit="%"),
+        make(key="top5", title="Top-5", details=("published, %",), unit="%"),
+        make(key="params", title="Parameters", details=("published, M",), unit="M"),
+        make(key="work", title=work, details=("published, M",), unit="M"),
+        make(key="pixel1", title="Pixel 1 latency", details=("published, float, ms",), unit="ms"),
+    )
+
+
+def _published_cells(findings: Sequence[Finding], key: _RowKey) -> list[Cell]:
+    row = find_published(key.network, parse_multiplier(key.multiplier), key.resolution)
+    assert row is not None
+    work = "multi_adds_m" if "multi_adds_m" in row.cells else "macs_m"
+    cells = _key_cells(key)
+    for name, printed in (
+        ("top1", "top1"),
+        ("top5", "top5"),
+        ("params_m", "params_m"),
+        ("work_m", work),
+        ("pixel1_ms", "pixel1_ms"),
+    ):
+        text = row.cells[printed]
+        if name == "top1" and row.top1_repeated not in (None, row.top1):
+            text = f"{text} or {row.cells['top1_repeated']}"
+        place = (row.resolution, row.multiplier, name)
+        reasons = tuple(finding.message for finding in findings if place in finding.cells)
+        cells.append(
+            Cell(
+                kind="published",
+                text=text,
+                value=getattr(row, name),
+                marks=("!",) * bool(reasons),
+                reasons=reasons,
+            )
+        )
+    return cells
+
+
+def _other_cells(artifacts: Mapping[_RowKey, Artifact], key: _RowKey) -> list[Cell]:
+    artifact = artifacts[key]
+    label = clean(key.file or key.network)
+    if key.classes != CLASSES:
+        label += f", {key.classes} classes"
+    counted = [Cell(kind="missing", text="unknown")] * 2
+    if artifact.params:
+        params_m, work_m = artifact.params / 1e6, artifact.multi_adds / 1e6
+        counted = [
+            Cell(kind="counted", text=f"{params_m:.2f}", value=params_m),
+            Cell(kind="counted", text=f"{work_m:.1f}", value=work_m),
+        ]
+    return [Cell(kind="key", text=label, value=label), *_key_cells(key), *counted]
+
+
+def _key_cells(key: _RowKey) -> list[Cell]:
+    unknown = Cell(kind="missing", text="unknown")
+    size, multiplier = unknown, unknown
+    if key.resolution:
+        size = Cell(kind="key", text=str(key.resolution), value=key.resolution)
+    if key.multiplier:
+        text = clean(key.multiplier)
+        width = _width(text)
+        multiplier = Cell(kind="key", text=text, value=text if width is None else width)
+    return [size, multiplier]
+
+
+@cache
+def _count(key: _RowKey) -> Counts | None:
+    """Counts of a published architecture at any size; None for any other network."""
+    spec = next((v.spec for v in VARIANTS.values() if v.spec.name == key.network), None)
+    if spec is None:
+        return None
+    try:
+        multiplier = parse_multiplier(key.multiplier)
+        network = build_network(
+            spec, multiplier=multiplier, resolution=key.resolution, classes=key.classes
+        )
+    except SpecError:
+        return None
+    return count_network(network)
+
+
+def _order(network: str, key: _RowKey) -> tuple[object, ...]:
+    """The network asked for first, then by name; large inputs and wide networks first."""
+    width = _width(key.multiplier) or 1.0
+    other = key.network != network
+    return (other, key.network, -key.resolution, -width, key.multiplier, key.classes, key.file)
+
+
+def _width(multiplier: str) -> float | None:
+    """The multiplier as a number; None for `none` and for what is no multiplier."""
+    try:
+        return parse_multiplier(multiplier)
+    except SpecError:
+        return None
