@@ -84,7 +84,7 @@ def plan(
     return Plan(document=rendered, add=tuple(add), notes=meant, shown=shown)
 
 
-def check(document: bytes, *, kept: Iterable[Record], notes: Mapping[str, str], name: str) -> None:
+def check(document: bytes, *, kept: Iterable[Record], notes: Mapping[str, str], name: str) -> int:
     """Hold a README against `docs/results`.
 
     Args:
@@ -93,12 +93,15 @@ def check(document: bytes, *, kept: Iterable[Record], notes: Mapping[str, str], 
         notes: which bytes the file names mean there.
         name: of the README, for the message.
 
+    Returns:
+        How many records' numbers it shows.
+
     Raises:
         StaleError: a table is not what its records make.
         InputError: no markers, or wrong ones.
     """
     blocks = _blocks(document)
-    fresh, _ = _render(document, blocks, kept, notes)
+    fresh, shown = _render(document, blocks, kept, notes)
     for old, new in zip(blocks, find_blocks(fresh), strict=True):
         before, after = old.content(document), new.content(fresh)
         if before == after:
@@ -109,6 +112,7 @@ def check(document: bytes, *, kept: Iterable[Record], notes: Mapping[str, str], 
             f"{name}: the table is older than docs/results (it differs from line "
             f"{old.line + 1 + ahead} on): run 'mnasnet table --write {name}'"
         )
+    return shown
 
 
 def _blocks(document: bytes) -> list[Block]:

@@ -16,7 +16,7 @@ from mnasnet_deploy.results.codec import parse_json
 from mnasnet_deploy.results.record import Record
 from mnasnet_deploy.results.store import Problem, read_limited
 
-__all__ = ["Files", "read_notes", "render_notes", "scan"]
+__all__ = ["NOTES_NAME", "Files", "read_notes", "render_notes", "scan"]
 
 NOTES_SCHEMA: Final = "mnasnet.files/1"
 NOTES_NAME: Final = "files.json"

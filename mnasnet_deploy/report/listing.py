@@ -1,0 +1,104 @@
+"""Records as rows: one line each, for a person or for a spreadsheet."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from mnasnet_deploy.report.measured import format_ms, reason_names
+from mnasnet_deploy.report.model import clean
+from mnasnet_deploy.results.record import Record
+
+__all__ = ["FIELDS", "SCHEMA", "csv_text", "summarize", "text_rows"]
+
+SCHEMA: Final = "mnasnet.result/1"
+
+FIELDS: Final = (
+    "time", "file", "sha256", "network", "multiplier", "resolution", "scheme", "weights",
+    "untrained", "synthetic_calibration", "device_kind", "device", "os", "runtime", "threads",
+    "delegate", "cpus", "median_ms", "low_ms", "high_ms", "coverage", "launches", "init_ms",
+    "first_ms", "peak_memory_mib", "verdict", "reasons", "tool", "campaign", "id",
+)  # fmt: skip
+"""Of a row, in order."""
+
+
+def summarize(record: Record) -> dict[str, Any]:
+    """One record as a flat row of `FIELDS`; a number that is missing is None.
+
+    `init_ms` and `first_ms` are medians over the launches that count.
+    """
+    import statistics  # decimal, fractions and random: not for every table
+
+    artifact, device, settings = record.artifact, record.device, record.settings
+    estimate = record.estimate
+    counted = [launch for launch in record.launches if not launch.discarded]
+    return {
+        "time": clean(record.time),
+        "file": clean(artifact.file),
+        "sha256": artifact.sha256,
+        "network": clean(artifact.network),
+        "multiplier": clean(artifact.multiplier),
+        "resolution": artifact.resolution,
+        "scheme": clean(artifact.scheme),
+        "weights": clean(artifact.weights),
+        "untrained": artifact.untrained,
+        "synthetic_calibration": artifact.synthetic_calibration,
+        "device_kind": device.kind,
+        "device": clean(device.name),
+        "os": clean(device.os),
+        "runtime": clean(device.runtime),
+        "threads": settings.threads,
+        "delegate": clean(settings.delegate),
+        "cpus": " ".join(map(str, settings.cpus)),
+        "median_ms": estimate.median_ms if estimate else None,
+        "low_ms": estimate.low_ms if estimate else None,
+        "high_ms": estimate.high_ms if estimate else None,
+        "coverage": estimate.coverage if estimate else None,
+        "launches": estimate.launches if estimate else 0,
+        "init_ms": statistics.median(x.init_ms for x in counted) if counted else None,
+        "first_ms": statistics.median(x.first_ms for x in counted) if counted else None,
+        "peak_memory_mib": record.peak_memory_mib,
+        "verdict": record.verdict,
+        "reasons": clean("; ".join(record.reasons)),
+        "tool": clean(record.tool),
+        "campaign": clean(record.campaign),
+        "id": record.id,
+    }
+
+
+def text_rows(records: Iterable[Record]) -> list[Sequence[str]]:
+    """A head and a row for each record, for a terminal."""
+    rows: list[Sequence[str]] = [
+        ("time", "file", "scheme", "device", "threads", "delegate", "median ms", "verdict", "id")
+    ]
+    for record in records:
+        artifact, estimate = record.artifact, record.estimate
+        median = "-"
+        if estimate:
+            median, low, high = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
+            median = f"{median} [{low}, {high}]"
+        names = ", ".join(reason_names(record.reasons))
+        rows.append(
+            (
+                clean(record.time[:19]),
+                clean(artifact.file),
+                clean(artifact.scheme) or "unknown",
+                clean(record.device.name),
+                str(record.settings.threads),
+                clean(record.settings.delegate),
+                median,
+                f"{record.verdict}: {names}" if names else record.verdict,
+                record.id,
+            )
+        )
+    return rows
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows of `summarize` as CSV with a head, also where there is none."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
