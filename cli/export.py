@@ -119,7 +119,7 @@ def export(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Write .tflite files of a network, each verified against its float32 outputs.
+    """Write .tflite files of a network, each one verified.
 
     Options repeat and multiply: two resolutions and two multipliers make four networks. A file is
     written only after it has passed; the same recipe a second time is "up to date".

@@ -1,14 +1,15 @@
 """The `mnasnet` command: its list of commands, and the one boundary where errors become exit codes.
 
-Each command's module imports at its top only Typer, `errors`, `arch` and the standard library;
-NumPy and everything heavier are imported inside the command.
+Only the module of the command that runs is imported, so that the tool starts quickly however many
+commands there are. Each command's module imports at its top only Typer, `errors`, `arch` and
+the standard library; NumPy and everything heavier are imported inside the command.
 """
 
 import contextlib
+import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -17,11 +18,24 @@ from typer.core import TyperCommand
 from mnasnet_deploy import __version__
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 
-from . import classify, console, export, show, variants, weights
+from . import console
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "build_app", "main"]
+
+# One line each, in the order of a day's work: where the function (or the group) is, and the first
+# sentence of its help. A command stands here when it works.
+COMMANDS = {
+    "variants": ("variants:variants", "List the published architectures with their sizes."),
+    "show": ("show:show", "Show the layers of a network, or what a .tflite file is."),
+    "export": ("export:export", "Write .tflite files of a network, each one verified."),
+    "classify": ("classify:classify", "Name what is on photos."),
+    "table": ("table:table", "Show the published results grid with the measured latencies."),
+    "results": ("results:app", "List and export the measurements on disk."),
+    "weights": ("weights:app", "Make files of weights."),
+}
 
 INTERRUPTED = 130
+COMPLETES = "_MNASNET_COMPLETE"
 
 
 class _Command(TyperCommand):
@@ -40,23 +54,12 @@ class _Command(TyperCommand):
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
-# Plain help, not Rich's: 2 ms over `import typer` against 71, and it reads the same in a pipe.
-app = typer.Typer(
-    name="mnasnet",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         console.out(f"mnasnet {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -70,23 +73,39 @@ def _root(
     """Build, quantize, export and measure MnasNet for phones."""
 
 
-def _command(name: str, function: Callable[..., None]) -> None:
-    app.command(name, cls=_Command)(function)
+def build_app(only: str | None = None) -> typer.Typer:
+    """Make the Typer application.
+
+    Args:
+        only: the command whose module is imported, the others being names in a list; None imports
+            them all.
+    """
+    # Plain help, not Rich's: 2 ms over `import typer` against 71, and it reads the same in a pipe.
+    app = typer.Typer(
+        name="mnasnet",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, (place, sentence) in COMMANDS.items():
+        if only not in (None, name):
+            app.command(name, help=sentence)(_not_loaded)
+            continue
+        module, _, attribute = place.partition(":")
+        found = getattr(importlib.import_module(f".{module}", __package__), attribute)
+        if isinstance(found, typer.Typer):
+            for command in found.registered_commands:
+                command.cls = _Command
+            app.add_typer(found, name=name, no_args_is_help=True)
+        else:
+            app.command(name, cls=_Command)(found)
+    return app
 
 
-def _group(name: str, group: typer.Typer) -> None:
-    for command in group.registered_commands:
-        command.cls = _Command
-    group.info.no_args_is_help = True
-    app.add_typer(group, name=name)
-
-
-# One line each, in the order of a day's work; a command is registered when it works.
-_command("variants", variants.variants)
-_command("show", show.show)
-_command("export", export.export)
-_command("classify", classify.classify)
-_group("weights", weights.app)
+def _not_loaded() -> None:
+    raise AssertionError("a command that is only listed was run")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -131,6 +150,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Hand over to Typer; return what the command ends in."""
+    # No option of `mnasnet` itself takes a value, so the first word is the command; where there is
+    # none, names and sentences are enough for the help. A shell that completes names it elsewhere.
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    app = build_app(None if COMPLETES in os.environ else first)
     command = typer.main.get_command(app)
     try:
         ended = command.main(arguments, prog_name="mnasnet", standalone_mode=False)

@@ -44,7 +44,7 @@ def show(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the layers of a network, or what a .tflite file is, takes and gives.
+    """Show the layers of a network, or what a .tflite file is.
 
     MACs count convolutions and the classifier; multi-adds are counted as in the published table.
 

@@ -18,7 +18,8 @@ import typer
 from typer.core import TyperGroup
 
 from mnasnet_deploy import errors
-from mnasnet_deploy.cli.main import app
+from mnasnet_deploy.cli.main import COMMANDS as LISTED
+from mnasnet_deploy.cli.main import build_app
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "mnasnet_deploy"
@@ -255,7 +256,7 @@ def test_the_installed_package_has_its_rooms(tmp_path):
 
 
 def _commands(command=None, path=("mnasnet",)):
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build_app())
     if isinstance(command, TyperGroup):
         for name, inner in command.commands.items():
             yield from _commands(inner, (*path, name))
@@ -279,6 +280,14 @@ def test_every_command_has_help_with_an_example_of_itself(path):
         words = line.split()
         assert tuple(words[: len(path)]) == path
         assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_list_of_commands_says_what_their_help_says(name, mnasnet):
+    command = typer.main.get_command(build_app()).commands[name]
+    sentence = LISTED[name][1]
+    assert " ".join(command.help.split("\n\n")[0].split()) == sentence
+    assert re.search(rf"^  {name} +{re.escape(sentence)}$", mnasnet("--help").out, re.MULTILINE)
 
 
 @by_path
@@ -311,7 +320,7 @@ LIGHT_COMMANDS = [
 @pytest.mark.processes
 @pytest.mark.parametrize(
     "arguments",
-    [a for a in LIGHT_COMMANDS if a[0].startswith("-") or any(p[1] == a[0] for p in COMMANDS)],
+    [a for a in LIGHT_COMMANDS if a[0].startswith("-") or a[0] in LISTED],
     ids=" ".join,
 )
 def test_a_command_that_needs_no_tensors_starts_without_them(arguments, tmp_path):

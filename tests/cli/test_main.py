@@ -12,7 +12,6 @@ import typer
 
 from mnasnet_deploy import __version__, errors
 from mnasnet_deploy.cli import console, main
-from mnasnet_deploy.cli.main import app
 
 MNASNET = Path(sysconfig.get_path("scripts")) / "mnasnet"
 EVERY_ERROR = [getattr(errors, name) for name in errors.__all__]
@@ -23,12 +22,18 @@ def failing(monkeypatch):
     """`failing(function)` adds a command `fail` that calls it, for this test."""
 
     def add(function):
-        monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
+        def with_fail(only):
+            app = build(only)
 
-        @app.command("fail")
-        def fail() -> None:
-            """Fail."""
-            function()
+            @app.command("fail")
+            def fail() -> None:
+                """Fail."""
+                function()
+
+            return app
+
+        build = main.build_app
+        monkeypatch.setattr(main, "build_app", with_fail)
 
     return add
 
