@@ -1,0 +1,110 @@
+"""What differs between operating systems: pinning a process to CPUs, and one bench at a time."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from mnasnet_deploy.errors import InputError
+
+__all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "pin"]
+
+RETRY_S = 1.0
+
+
+def allowed_cpus() -> frozenset[int]:
+    """Logical CPUs this process may run on; all of them where the system does not say."""
+    if sys.platform == "linux":
+        cpus = os.sched_getaffinity(0)
+    else:
+        cpus = set(range(os.cpu_count() or 1))
+    return frozenset(cpus)
+
+
+def check_cpus(cpus: tuple[int, ...]) -> None:
+    """Raise InputError where a process cannot be pinned to these CPUs, or pinned at all."""
+    if cpus and sys.platform != "linux":
+        raise InputError("--cpus needs Linux: this system does not pin processes; leave it out")
+    allowed = allowed_cpus()
+    if missing := sorted(set(cpus) - allowed):
+        raise InputError(
+            f"CPU {missing[0]} is not available (this process may use "
+            f"{', '.join(map(str, sorted(allowed)))})"
+        )
+
+
+def pin(cpus: tuple[int, ...]) -> None:
+    """Pin this process, and the threads it starts from now on, to CPUs that `check_cpus` passed."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, cpus)
+
+
+@contextlib.contextmanager
+def exclusive(name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock of this machine, so that two benches run one behind the other.
+
+    The system frees it when the process ends, however it ends. Where a lock file cannot be made
+    the work goes on without: the load of the other bench still shows in the record.
+
+    Args:
+        name: of the lock.
+        on_wait: called once when another process holds it, before waiting.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_open(Path(tempfile.gettempdir()) / f"{name}.lock"))
+        except OSError:
+            yield
+            return
+        if not _lock(file):
+            on_wait()
+            # Polled, so that Ctrl-C ends the wait on every system.
+            while not _lock(file):
+                time.sleep(RETRY_S)
+        yield
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a lock file, another user's too: locking needs no right to write."""
+    try:
+        return path.open("ab")
+    except PermissionError:
+        return path.open("rb")
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def children_cpu_s() -> float | None:
+        """Processor time of all ended child processes; None where the system does not say."""
+        return None
+
+    def _lock(file: IO[bytes]) -> bool:
+        """Try to lock; False where another process holds it."""
+        try:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+    import resource
+
+    def children_cpu_s() -> float | None:
+        """Processor time of all ended child processes; None where the system does not say."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    def _lock(file: IO[bytes]) -> bool:
+        """Try to lock; False where another process holds it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
