@@ -31,6 +31,8 @@ COMMANDS = {
     "classify": ("classify:classify", "Name what is on photos."),
     "table": ("table:table", "Show the published results grid with the measured latencies."),
     "results": ("results:app", "List and export the measurements on disk."),
+    "table": ("table:table", "Show the published grid with the measured latencies in it."),
+    "results": ("results:app", "List and export the measurements on disk."),
     "weights": ("weights:app", "Make files of weights."),
 }
 
