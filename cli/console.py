@@ -15,8 +15,8 @@ __all__ = ["Advance", "columns", "emit_json", "out", "progress", "say", "warn"]
 class Advance(Protocol):
     """Moves a progress bar on."""
 
-    def __call__(self, steps: int = 1) -> None:
-        """Move on by some steps."""
+    def __call__(self, steps: int = 1, *, added: int = 0) -> None:
+        """Move on by some steps; `added` steps have turned out to be needed as well."""
 
 
 def out(text: str) -> None:
@@ -70,7 +70,7 @@ def columns(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int | None) -> Iterator[Advance]:
+def progress(description: str, total: int | None, *, still: bool = False) -> Iterator[Advance]:
     """Show a bar on standard error while something longer than a second runs.
 
     A terminal gets a bar (without colour where NO_COLOR is set); a pipe or a log gets nothing.
@@ -78,6 +78,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
     Args:
         description: what is going on, two or three words.
         total: number of steps, or None where it is not known.
+        still: draw only when it moves, so that drawing takes nothing from what is being measured.
     """
     if not _draws():
         yield _stand_still
@@ -102,12 +103,20 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        auto_refresh=not still,
+        # Only a terminal shares its screen with the bar; results in a pipe stay in that pipe.
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
     with bar:
         task = bar.add_task(description, total=total)
+        steps_in_all = total
 
-        def advance(steps: int = 1) -> None:
-            bar.advance(task, steps)
+        def advance(steps: int = 1, *, added: int = 0) -> None:
+            nonlocal steps_in_all
+            if added and steps_in_all is not None:
+                steps_in_all += added
+                bar.update(task, total=steps_in_all)
+            bar.update(task, advance=steps, refresh=still)
 
         yield advance
 
@@ -116,5 +125,5 @@ def _draws() -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _stand_still(steps: int = 1) -> None:
+def _stand_still(steps: int = 1, *, added: int = 0) -> None:
     """Advance a bar that no one sees."""
