@@ -33,7 +33,7 @@ def load_weights(choice: str, network: Network) -> Weights:
 
 
 def _seed(choice: str) -> int:
-    text = choice.removeprefix("random").removeprefix(":") or "0"
+    text = choice.removeprefix("random:") if ":" in choice else "0"
     if not text.isascii() or not text.isdigit() or int(text[:20]) > MAX_SEED:
         raise WeightsError(f"weights '{choice}': the seed must be 0 to {MAX_SEED}")
     return int(text)
