@@ -128,11 +128,11 @@ def bench(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure how long .tflite files take, with an interval and a verdict.
+    """Measure how long .tflite files take.
 
     A launch is a fresh process: warm-up, then timed inferences. The number is the median over
-    launches; launches of several files are interleaved. One record for each file is added to the
-    results folder as soon as it is finished.
+    launches, with an interval and a verdict; launches of several files are interleaved. One record
+    for each file is added to the results folder as soon as it is finished.
 
     Example:
         mnasnet bench models/*.tflite
