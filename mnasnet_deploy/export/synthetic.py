@@ -104,16 +104,20 @@ def _paint(numbers: range, side: int, seed: int) -> npt.NDArray[np.uint32]:
     canvas = np.empty((len(numbers), side, side), "<u4")
     canvas[:] = colours[0][:, None, None]
     images = np.arange(len(numbers))
+    # 32 bits hold the square of a distance within the largest window, and are the fastest.
+    centres, corners = centres.astype(np.int32), corners.astype(np.int32)
+    steps = np.arange(side, dtype=np.int32) * STEPS + STEPS // 2
     for disk in range(DISKS):
         width = int(widths[disk])
-        corner, centre = corners[disk], centres[disk]
-        steps = np.arange(width) * STEPS + STEPS // 2
-        away = corner[:, :, None] * STEPS + steps - centre[:, :, None]  # [images, (y, x), width]
-        away = (away * away).astype(np.int32)
-        covered = away[:, 0, :, None] + away[:, 1, None, :] <= squares[disk]
+        start = corners[disk] * STEPS - centres[disk]
+        away = start[:, :, None] + steps[:width]  # [images, (y, x), width]
+        away *= away
+        covered = away[:, 0, :, None] + away[:, 1, None, :] <= int(squares[disk])
         windows = sliding_window_view(canvas, (width, width), axis=(1, 2), writeable=True)
-        place = images, corner[:, 0], corner[:, 1]
-        windows[place] = np.where(covered, colours[disk + 1][:, None, None], windows[place])
+        place = images, corners[disk, :, 0], corners[disk, :, 1]
+        painted = windows[place]
+        np.copyto(painted, colours[disk + 1][:, None, None], where=covered)
+        windows[place] = painted
     return canvas
 
 
@@ -130,7 +134,7 @@ def _scene(seed: int, number: int) -> tuple[_Integers, _Integers]:
     levels = levels + 2 ** (FRACTION_BITS - 1) + normal[0] @ common
     levels = levels + np.concatenate([np.zeros((1, 3), np.int64), normal[1:] @ own])
     levels = np.clip(levels >> FRACTION_BITS, 0, 255)
-    return centres, levels[:, 0] | levels[:, 1] << 8 | levels[:, 2] << 16
+    return centres, (levels[:, 0] | levels[:, 1] << 8 | levels[:, 2] << 16).astype("<u4")
 
 
 def _spread(share: float) -> _Integers:
