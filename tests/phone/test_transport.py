@@ -152,5 +152,5 @@ def test_mksh_names_a_program_of_another_processor(phone_rig, software_phone):
     serial = software_phone.serial
     assert phone_rig.adb("-s", serial, "push", binary, "/data/local/tmp/b").code == 0
     done = shell(phone_rig, software_phone, "cd /data/local/tmp; ./b --graph=x")
-    assert done.code == 126
+    assert done.code in (1, 126)  # as the version has it
     assert b"not executable: 64-bit ELF file" in done.err

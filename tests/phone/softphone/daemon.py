@@ -192,31 +192,45 @@ class Daemon:
         connection = Connection(sock, self._gate)
         self._connections.add(connection)
         try:
-            if self._greet(connection):
-                connection.serve(self._open)
+            command, version, max_payload, _ = connection.receive()
+            if command == wire.CNXN:
+                connection.agree(version, max_payload)
+                fault = self._faults.fire("cnxn")
+                if fault and fault.do == "garbage":
+                    connection.send_raw(secrets.token_bytes(64))
+                self._greet(connection, fault)
+        except Gone:
+            pass
         finally:
             self._connections.discard(connection)
             connection.drop()
 
-    def _greet(self, connection: Connection) -> bool:
-        """The handshake; false where there is no more to it."""
-        try:
-            command, version, max_payload, _ = connection.receive()
-            if command != wire.CNXN:
-                return False
-            connection.agree(version, max_payload)
-            fault = self._faults.fire("cnxn")
-            if fault and fault.do == "garbage":
-                connection.send_raw(secrets.token_bytes(64))
-            elif fault and fault.do == "offline":
-                while self._faults.standing("cnxn"):
-                    time.sleep(PLUG_S)
-            elif fault and fault.do in ("unauthorized", "authorizing"):
-                self._ask_for_keys(connection, fault)
-            elif fault:
-                return False
-        except Gone:
-            return False
+    def _greet(self, connection: Connection, fault: Fault | None) -> None:
+        """Let the host in, at once or when the rule that keeps it out is gone; then serve it."""
+
+        def answer(kind: int) -> None:
+            # No answer to a signature is how the state stays `authorizing`.
+            if fault and fault.do == "unauthorized" and kind == wire.AUTH_SIGNATURE:
+                connection.send(wire.AUTH, wire.AUTH_TOKEN, 0, secrets.token_bytes(20))
+
+        def let_in_later() -> None:
+            while self._faults.standing("cnxn"):
+                if not connection.alive:
+                    return
+                time.sleep(PLUG_S)
+            self._welcome(connection)
+
+        if fault and fault.do in ("unauthorized", "authorizing", "offline"):
+            if fault.do != "offline":
+                connection.send(wire.AUTH, wire.AUTH_TOKEN, 0, secrets.token_bytes(20))
+            threading.Thread(target=let_in_later, daemon=True).start()
+        elif fault:
+            return
+        else:
+            self._welcome(connection)
+        connection.serve(self._open, answer)
+
+    def _welcome(self, connection: Connection) -> None:
         properties = self._phone.properties
         banner = "device::" + ";".join(
             f"{name}={properties[name]}"
@@ -227,30 +241,6 @@ class Daemon:
             wire.CNXN, wire.VERSION_NO_CHECKSUM, wire.MAX_PAYLOAD,
             f"{banner};features={features}".encode(),
         )  # fmt: skip
-        return True
-
-    def _ask_for_keys(self, connection: Connection, fault: Fault) -> None:
-        """Ask for signatures until the rule is gone: somebody pressed Allow."""
-        connection.send(wire.AUTH, wire.AUTH_TOKEN, 0, secrets.token_bytes(20))
-        allowed = threading.Event()
-
-        def answer() -> None:
-            with contextlib.suppress(Gone):
-                while not allowed.is_set():
-                    command, kind, _, _ = connection.receive()
-                    if command != wire.AUTH or kind == wire.AUTH_PUBLIC_KEY:
-                        return
-                    # No answer to a signature is how the state stays `authorizing`.
-                    if fault.do == "unauthorized":
-                        connection.send(wire.AUTH, wire.AUTH_TOKEN, 0, secrets.token_bytes(20))
-
-        reader = threading.Thread(target=answer, daemon=True)
-        reader.start()
-        while self._faults.standing("cnxn"):
-            if not connection.alive:
-                raise Gone
-            time.sleep(PLUG_S)
-        allowed.set()
 
     def _open(self, stream: Stream, name: str) -> None:
         fault = self._faults.fire("open", name)
@@ -275,6 +265,8 @@ class Daemon:
             else:
                 stream.refuse()
         except Gone:
+            pass
+        finally:
             stream.close()
 
     def _shell(self, stream: Stream, command: str, options: list[str]) -> None:
@@ -364,9 +356,9 @@ def _furnish(root: Path, config: Mapping[str, Any]) -> None:
     for path in map(Path, config["folders"]):
         if not path.is_relative_to("/usr"):
             jail.bind(path, root / path.relative_to("/"))
-    for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx"):
+    for name in ("null", "zero", "full", "random", "urandom", "tty"):
         jail.bind(Path("/dev") / name, root / "dev" / name, writable=True)
-    jail.bind(Path("/dev/pts"), root / "dev/pts", writable=True)
+    jail.mount_terminals(root / "dev")
     if Path("/etc/ld.so.cache").exists():
         jail.bind(Path("/etc/ld.so.cache"), root / "etc/ld.so.cache")
     jail.mount_proc(root, rootfs.FAKES)

@@ -178,8 +178,10 @@ class Faults:
 _LOCK = threading.Lock()
 
 
-def replace(path: Path, content: str, mode: int = 0o644) -> None:
-    """Give a file a new content at once, whatever its permissions."""
+def replace(path: Path, content: str, mode: int | None = None) -> None:
+    """Give a file a new content at once; its permissions stay where none are given."""
+    if mode is None:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{time.monotonic_ns()}")
     temporary.write_text(content)
     temporary.chmod(mode)

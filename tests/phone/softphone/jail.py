@@ -88,6 +88,12 @@ def mount_tmpfs(target: Path, *, size: str, mode: int, flags: str = "") -> None:
     _mount("tmpfs", target, "tmpfs", bits, f"size={size},mode={mode:o}")
 
 
+def mount_terminals(dev: Path) -> None:
+    """Pseudo-terminals of the phone's own."""
+    _mount("devpts", dev / "pts", "devpts", _NOSUID | _NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    (dev / "ptmx").symlink_to("pts/ptmx")
+
+
 def make_read_only(target: Path) -> None:
     """Make a mounted file system read-only."""
     _mount("none", target, "", _BIND | _REMOUNT | _RDONLY | _NOSUID | _NODEV)

@@ -77,20 +77,24 @@ def build(root: Path, phone: Phone, *, serial: str, rooted: bool, standin: Seque
 def _commands(root: Path, *, rooted: bool, standin: Sequence[str]) -> None:
     bin_folder = root / "system/bin"
     (bin_folder / "sh").symlink_to(shell_program())
+    for script in (HERE / "commands").iterdir():
+        if script.name != "su" or rooted:
+            _program(bin_folder / script.name, script.read_text())
+    quoted = " ".join(f"'{word}'" for word in standin)
+    _program(bin_folder / "benchmark_standin", f'#!/system/bin/sh\nexec {quoted} "$@"\n')
     toybox, known = _toybox()
     for name in TOOLS:
         source = toybox if name in known else shutil.which(name)
-        if source:
+        if source and not (bin_folder / name).exists():
             (bin_folder / name).symlink_to(source)
     (root / ".phone/real/grep").symlink_to(toybox if "grep" in known else str(shutil.which("grep")))
-    for script in (HERE / "commands").iterdir():
-        if script.name == "su" and not rooted:
-            continue
-        shutil.copyfile(script, bin_folder / script.name)
-        (bin_folder / script.name).chmod(0o755)
-    quoted = " ".join(f"'{word}'" for word in standin)
-    (bin_folder / "benchmark_standin").write_text(f'#!/system/bin/sh\nexec {quoted} "$@"\n')
-    (bin_folder / "benchmark_standin").chmod(0o755)
+
+
+def _program(path: Path, text: str) -> None:
+    # Never through a link: those beside it lead to the computer's own programs.
+    with path.open("x") as file:
+        file.write(text)
+    path.chmod(0o755)
 
 
 def _state(root: Path, phone: Phone, *, serial: str, rooted: bool) -> None:

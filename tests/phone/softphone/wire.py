@@ -77,11 +77,14 @@ class Connection:
         self._checksums = version < VERSION_NO_CHECKSUM
         self.max_payload = min(max_payload, MAX_PAYLOAD)
 
-    def serve(self, open_service: Callable[["Stream", str], None]) -> None:
+    def serve(
+        self, open_service: Callable[["Stream", str], None], on_auth: Callable[[int], None]
+    ) -> None:
         """Read packets until the connection ends; start a thread for every service opened.
 
         Args:
             open_service: given the stream and the service's name; runs in the service's thread.
+            on_auth: given the kind of what the host says about its keys.
         """
         try:
             while True:
@@ -91,6 +94,8 @@ class Connection:
                     self._streams[stream.local] = stream
                     name = data.rstrip(b"\0").decode(errors="replace")
                     threading.Thread(target=open_service, args=(stream, name), daemon=True).start()
+                elif command == AUTH:
+                    on_auth(first)
                 elif stream := self._streams.get(second):
                     if command == WRTE:
                         stream.took_in(data)
