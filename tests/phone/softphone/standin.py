@@ -122,6 +122,9 @@ class Run:
         if not graph:
             raise Failed("Please specify the name of your TF Lite input file with --graph")
         size = Path(graph).stat().st_size if Path(graph).is_file() else 0
+        # A program has its runtime linked in: loading it is no part of setting up a model.
+        from ai_edge_litert import interpreter as _  # noqa: F401
+
         memory = _rss_kib()
         started = time.monotonic()
         interpreter = self._load(graph)
