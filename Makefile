@@ -45,7 +45,7 @@ check: $(VENV)/.extras  ## lint, format, types, documentation
 	$(BIN)/pytest -q tests/test_docs.py -m "not slow"
 
 bench: $(VENV)/.extras  ## how fast the tool itself is, against TensorFlow's converter
-	$(BIN)/python -P benchmarks/run.py
+	$(BIN)/python benchmarks/run.py
 
 lock:  ## renew constraints.txt from the newest versions that pyproject.toml allows
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make lock needs Python 3.11")'
