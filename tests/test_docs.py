@@ -78,6 +78,7 @@ def test_a_shell_block_of_the_readme_runs_in_a_clone(clone, block):
 @pytest.mark.processes  # importing TensorFlow starts one
 @pytest.mark.tensorflow
 @pytest.mark.slow
+@pytest.mark.processes  # importing TensorFlow asks the system what it is
 @pytest.mark.parametrize("block", _fenced("python"), ids=lambda block: block.splitlines()[-1])
 def test_a_python_block_of_the_readme_runs(block):
     names = {}
