@@ -59,6 +59,7 @@ def test_the_same_recipe_is_up_to_date_and_touches_nothing(tmp_path: Path) -> No
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
