@@ -35,7 +35,7 @@ def bench(phone_rig, model):
                 target = f"/data/local/tmp/{name}"
                 assert phone_rig.adb("-s", phone.serial, "push", source, target).code == 0
             ready.add((phone.serial, form))
-        command = f"{HERE} {before} ./benchmark_model --graph=m.tflite {FAST} {flags} 2>&1"
+        command = f"{HERE} {before} ./benchmark_model --graph=m.tflite {flags} {FAST} 2>&1"
         return phone_rig.adb("-s", phone.serial, "shell", f"{command}; echo @@RC=$?").out.decode(
             errors="replace"
         )
