@@ -29,7 +29,9 @@ def push(rig, phone, file, **options):
 def test_a_phone_that_does_not_let_us_in(phone_rig, state, link):
     if link == "tcp" and state != "unauthorized":
         pytest.skip("adb connect waits 10 s for it")
-    phone = phone_rig.phone("pixel-8", wait=False, link=link, rules=[Fault(on="cnxn", do=state, times=None)])
+    phone = phone_rig.phone(
+        "pixel-8", wait=False, link=link, rules=[Fault(on="cnxn", do=state, times=None)]
+    )
     phone_rig.wait_for_state(phone, state)
     assert shell(phone_rig, phone, "true").code == 1
     phone.set_rules()  # Allow is pressed

@@ -73,7 +73,9 @@ def test_it_gives_the_output_of_the_model(bench, software_phone, phone_rig, mode
     interpreter.set_tensor(taken["index"], image)
     interpreter.invoke()
     wanted = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    assert np.allclose(np.frombuffer((tmp_path / "out").read_bytes(), np.float32), wanted, atol=1e-4)
+    assert np.allclose(
+        np.frombuffer((tmp_path / "out").read_bytes(), np.float32), wanted, atol=1e-4
+    )
 
 
 def test_the_clock_of_the_used_cluster_shows_it(bench, software_phone):

@@ -46,8 +46,12 @@ def test_big_files_go_there_and_back(phone_rig, software_phone, tmp_path):
     (tmp_path / "big").write_bytes(content)
     (tmp_path / "big").chmod(0o755)
     serial = software_phone.serial
-    assert phone_rig.adb("-s", serial, "push", tmp_path / "big", "/data/local/tmp/a/b/big").code == 0
-    assert phone_rig.adb("-s", serial, "pull", "/data/local/tmp/a/b/big", tmp_path / "back").code == 0
+    assert (
+        phone_rig.adb("-s", serial, "push", tmp_path / "big", "/data/local/tmp/a/b/big").code == 0
+    )
+    assert (
+        phone_rig.adb("-s", serial, "pull", "/data/local/tmp/a/b/big", tmp_path / "back").code == 0
+    )
     assert (tmp_path / "back").read_bytes() == content
     listed = shell(phone_rig, software_phone, "ls -l /data/local/tmp/a/b/big").out
     assert listed.startswith(b"-rwxrwxrwx")
@@ -97,7 +101,10 @@ def test_a_terminal_is_one_where_asked_for(phone_rig, software_phone):
 
 
 def test_several_phones_work_at_once(phone_rig, tmp_path):
-    phones = [phone_rig.phone(("pixel-1", "pixel-8")[i % 2], link=("usb", "tcp")[i // 2]) for i in range(4)]
+    phones = [
+        phone_rig.phone(("pixel-1", "pixel-8")[i % 2], link=("usb", "tcp")[i // 2])
+        for i in range(4)
+    ]
     (tmp_path / "f").write_bytes(os.urandom(3_000_000))
     results = {}
 

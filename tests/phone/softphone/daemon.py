@@ -25,9 +25,7 @@ from softphone.shell import Shell
 from softphone.wire import Connection, Gone, Stream
 from softphone.world import World
 
-FEATURES = (
-    "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,fixed_push_symlink_timestamp,sendrecv_v2"
-)
+FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,fixed_push_symlink_timestamp,sendrecv_v2"
 STATE = Path("/.phone")
 TICK_S = 0.1
 PLUG_S = 0.02
@@ -153,9 +151,12 @@ class Daemon:
             time.sleep(PLUG_S)
 
     def _ask_server(self, request: str) -> None:
-        with contextlib.suppress(OSError), socket.create_connection(
-            ("127.0.0.1", self._config["server_port"]), timeout=2
-        ) as server:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(
+                ("127.0.0.1", self._config["server_port"]), timeout=2
+            ) as server,
+        ):
             server.sendall(f"{len(request):04x}{request}".encode())
             server.recv(4)
 

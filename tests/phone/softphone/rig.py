@@ -217,7 +217,9 @@ class Rig:
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def phone(self, model: str = "pixel-8", *, wait: bool = True, **options: Any) -> "SoftwarePhone":
+    def phone(
+        self, model: str = "pixel-8", *, wait: bool = True, **options: Any
+    ) -> "SoftwarePhone":
         """Switch a phone on and plug it in.
 
         Args:
@@ -266,7 +268,9 @@ class Rig:
         path.parent.mkdir(parents=True, exist_ok=True)
         head = b"\x7fELF" + bytes([1 if bits == 32 else 2, 1, 1]) + bytes(9)
         machine = 40 if bits == 32 else 243  # Arm, and RISC-V
-        path.write_bytes(head + (2).to_bytes(2, "little") + machine.to_bytes(2, "little") + bytes(200))
+        path.write_bytes(
+            head + (2).to_bytes(2, "little") + machine.to_bytes(2, "little") + bytes(200)
+        )
         path.chmod(0o755)
         return path
 
@@ -374,7 +378,9 @@ class SoftwarePhone:
     def set_rules(self, *rules: Fault | Mapping[str, Any]) -> None:
         """Replace the rules; counting starts anew."""
         made = [rule if isinstance(rule, Fault) else Fault(**rule) for rule in rules]
-        named = [asdict(replace(rule, id=f"{time.monotonic_ns()}-{i}")) for i, rule in enumerate(made)]
+        named = [
+            asdict(replace(rule, id=f"{time.monotonic_ns()}-{i}")) for i, rule in enumerate(made)
+        ]
         self.write("/.phone/rules.json", json.dumps(named))
 
     def fired(self) -> list[tuple[str, str, str]]:

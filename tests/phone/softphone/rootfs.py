@@ -65,7 +65,9 @@ def build(root: Path, phone: Phone, *, serial: str, rooted: bool, standin: Seque
         place = Path("/") / name
         if place.is_symlink():
             (root / name).symlink_to(place.readlink())
-    (root / "etc/passwd").write_text("root::0:0:root:/:/system/bin/sh\nshell:x:2000:2000:shell:/:\n")
+    (root / "etc/passwd").write_text(
+        "root::0:0:root:/:/system/bin/sh\nshell:x:2000:2000:shell:/:\n"
+    )
     (root / "etc/group").write_text("root:x:0:\nshell:x:2000:\n")
     _commands(root, rooted=rooted, standin=standin)
     _state(root, phone, serial=serial, rooted=rooted)

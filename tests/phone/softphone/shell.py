@@ -196,5 +196,3 @@ def _resize(end: int, data: bytes) -> None:
     with contextlib.suppress(ValueError, OSError):
         rows, columns = data.split(b",")[0].split(b"x")
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", int(rows), int(columns), 0, 0))
-
-

@@ -67,7 +67,13 @@ class Run:
     """One run of the tool."""
 
     def __init__(
-        self, form: str, flags: Flags, report: Report, faults: Faults, fault: Fault | None, name: str
+        self,
+        form: str,
+        flags: Flags,
+        report: Report,
+        faults: Faults,
+        fault: Fault | None,
+        name: str,
     ) -> None:
         self._form = form
         self._flags = flags
@@ -263,7 +269,11 @@ class Run:
 
     def _stage(self, interpreter: Any, runs: str, seconds: str, *, measured: bool) -> Stat:
         flags = self._flags
-        least, enough, most = (int(flags.number(runs)), flags.number(seconds), flags.number("max_secs"))
+        least, enough, most = (
+            int(flags.number(runs)),
+            flags.number(seconds),
+            flags.number("max_secs"),
+        )
         self._report.stage(least, enough, flags, announce_only=True)
         speed = self._world.speed(self._mask)
         if self._does("slow") and self._fault:

@@ -112,12 +112,16 @@ class Report:
     def model(self, graph: str) -> None:
         """The model file is read."""
         if self.form == "litert":
-            self.litert(137, f"Loading model from: {graph}", "litert/tools/benchmark_litert_model.cc")
+            self.litert(
+                137, f"Loading model from: {graph}", "litert/tools/benchmark_litert_model.cc"
+            )
         else:
             self.info(f"Loaded model {graph}")
         self.runtime("INFO", "Initialized TensorFlow Lite runtime.")
 
-    def litert(self, line: int, text: str, file: str = "./litert/tools/benchmark_litert_model.h") -> None:
+    def litert(
+        self, line: int, text: str, file: str = "./litert/tools/benchmark_litert_model.h"
+    ) -> None:
         """A line of the LiteRT logger, on standard error."""
         print(f"INFO: [{file}:{line}] {text}", file=sys.stderr, flush=True)
 
@@ -182,7 +186,9 @@ class Report:
                 "NNAPI compilation.",
             )
         self.runtime("ERROR", f"Node number {nodes} ({_KERNEL[name]}) failed to prepare.")
-        self.runtime("ERROR", "Restored original execution plan after delegate application failure.")
+        self.runtime(
+            "ERROR", "Restored original execution plan after delegate application failure."
+        )
 
     def loaded(self, size: int, init_us: int) -> None:
         """Size of the model and time to set up."""
@@ -293,7 +299,14 @@ class Report:
                 cells = [f"{ms:.3f}".rjust(9)] * 2
                 cells += [f"{100 * part / total:.3f}%".rjust(8) for part in (ms, summed)]
                 cells += ["0.000".rjust(10), "1".rjust(9)]
-                print("\t" + kind.rjust(width) + "".join(begin) + "".join("\t" + c for c in cells) + "\t" + name)
+                print(
+                    "\t"
+                    + kind.rjust(width)
+                    + "".join(begin)
+                    + "".join("\t" + c for c in cells)
+                    + "\t"
+                    + name
+                )
             print()
 
         table("Run Order", rows)

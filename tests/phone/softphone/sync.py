@@ -109,7 +109,9 @@ def _receive(reader: ByteReader, stream: Stream, name: str, mode: int, faults: F
             target.unlink()
         if not link:
             try:
-                descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                descriptor = os.open(
+                    name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+                )
             except OSError as error:
                 raise OSError(0, f"couldn't create file: {error.strerror}") from error
     except OSError as error:
