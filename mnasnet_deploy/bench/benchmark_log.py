@@ -216,8 +216,8 @@ def _error_summary(lines: Sequence[Line], cut: str, problem: str) -> str:
         if found:
             return found[0]
     last = next((text for text in (cut, *(line.text for line in reversed(lines))) if text), "")
-    if last and problem in (NO_RESULT, FAILED) or problem.startswith("exit code"):
-        return f"{problem}; the last line is '{last.strip()[:200]}'" if last else problem
+    if last and (problem in (NO_RESULT, FAILED) or problem.startswith("exit code")):
+        return f"{problem}; the last line is '{last.strip()[:200]}'"
     return problem
 
 
