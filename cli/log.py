@@ -34,8 +34,9 @@ def log(
 ) -> None:
     """Read saved outputs of benchmark_model.
 
-    Gives the numbers, what really ran, and whether there is a result at all. Takes the outputs of TensorFlow Lite's program since 1.12 and of LiteRT's own, also from logcat
-    and from pages they were pasted into. Exits with 1 where an output holds no result.
+    Gives the numbers, what really ran, and whether there is a result at all. Takes the outputs of
+    TensorFlow Lite's program since 1.12 and of LiteRT's own, also from logcat and from pages they
+    were pasted into. Exits with 1 where an output holds no result.
 
     Example:
         mnasnet log run.log --json
@@ -126,7 +127,8 @@ def _what_ran(entry: dict[str, Any]) -> str:
     if entry["delegate_of_nodes"]:
         return f"{entry['delegate']} ran {entry['delegate_nodes']} of {entry['delegate_of_nodes']} nodes"
     coverage = entry["delegate_coverage"]
-    return entry["delegate"] + (f" ({coverage})" if coverage else "")
+    name = str(entry["delegate"])
+    return f"{name} ({coverage})" if coverage else name
 
 
 def _ms(value: float) -> str:

@@ -117,7 +117,7 @@ def read_output(output: str | bytes, *, exit_code: int | None = None) -> Reading
     if isinstance(output, bytes):
         output = output.decode("utf-8", errors="replace")
     lines = [strip_line(raw) for raw in re.split(r"\r\n|\r|\n", output)]
-    # A last line without an end may be cut, and its numbers may lack digits: it only tells of errors.
+    # A last line without an end may be cut and lack digits: it only tells of errors.
     cut = lines.pop().text
     whole = [*lines, strip_line(cut)] if _FATAL_LINE.search(cut) else lines
     found = Found()

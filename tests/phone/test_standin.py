@@ -6,7 +6,6 @@ import pytest
 from softphone.faults import Fault
 from softphone.rig import FORMATS
 
-
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 FAST = "--num_runs=5 --min_secs=0 --warmup_runs=1 --warmup_min_secs=0"
@@ -138,10 +137,15 @@ def test_the_state_changes_in_the_middle_of_a_run(bench, software_phone):
     path = "/sys/devices/system/cpu/cpufreq/policy8/scaling_max_freq"
     software_phone.set_rules(
         Fault(
-            on="benchmark", after=3,
-            write={path: "1401000\n", "/.phone/thermal/status": "2\n", "/.phone/battery/level": "9\n"},
+            on="benchmark",
+            after=3,
+            write={
+                path: "1401000\n",
+                "/.phone/thermal/status": "2\n",
+                "/.phone/battery/level": "9\n",
+            },
         )
-    )  # fmt: skip
+    )
     assert bench(software_phone, before="taskset 100").endswith("@@RC=0\n")
     assert software_phone.read(path) == "1401000\n"
 

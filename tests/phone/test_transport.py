@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -137,9 +138,7 @@ def test_nothing_is_left_of_a_rig(tmp_path, adb_home):
         rig.adb("start-server")  # one that is not our child
     assert process.poll() is not None
     with pytest.raises(ConnectionRefusedError):
-        import socket
-
-        socket.create_connection(("127.0.0.1", port)).close()
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_the_adb_of_debian_is_served_too(tmp_path):

@@ -312,12 +312,14 @@ class SoftwarePhone:
         number = next(_numbers)
         python = Path(sys.executable).resolve()
         packages = [p for p in map(Path, sys.path) if p.name == "site-packages" and p.is_dir()]
+        joined = os.pathsep.join(map(str, packages))
         rootfs.build(
-            self.root, model, serial=f"SOFT{model.key[-1]}{number:06}", rooted=rooted,
-            standin=[
-                str(python), "-I", "-S", str(HERE / "standin_main.py"), os.pathsep.join(map(str, packages)),
-            ],
-        )  # fmt: skip
+            self.root,
+            model,
+            serial=f"SOFT{model.key[-1]}{number:06}",
+            rooted=rooted,
+            standin=[str(python), "-I", "-S", str(HERE / "standin_main.py"), joined],
+        )
         self.set_rules(*rules)
         config = folder / "config.json"
         rootfs.write_config(

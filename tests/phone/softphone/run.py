@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from softphone.daemon import main  # noqa: E402
+from softphone.daemon import main
 
 main()

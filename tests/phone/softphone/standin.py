@@ -29,9 +29,13 @@ from softphone.faults import Fault, Faults
 from softphone.models import PHONES
 from softphone.standin_flags import BadFlag, Flags, parse
 from softphone.standin_text import Report, Stat
+from softphone.wire import Gone
 from softphone.world import World
 
 STATE = Path("/.phone")
+SIGNALS = {"crash": signal.SIGSEGV, "abort": signal.SIGABRT, "kill": signal.SIGKILL}
+COLOURS = ("warn", "refuse", "partial", "fallback", "slow", "no-result", "wrong-output")
+"""Faults that show in what is printed or measured, and end nothing."""
 
 
 class Daemon:
@@ -86,6 +90,7 @@ class Run:
         self._mask = int(os.environ.get("PHONE_MASK") or (STATE / "online_mask").read_text(), 16)
         self._finished = 0
         self._failed_invokes = 0
+        self._struck = False
 
     def _does(self, what: str) -> bool:
         return self._fault is not None and self._fault.do == what
@@ -301,32 +306,30 @@ class Run:
         return stat
 
     def _strike(self) -> None:
-        """The moment of the fault."""
-        fault, self._fault = self._fault, self._fault
-        if fault is None or fault.do in ("warn", "refuse", "partial", "fallback", "slow"):
-            if fault and self._finished <= fault.after + 1:
-                self._faults.write(fault)
-            return
-        if fault.do in ("no-result", "wrong-output"):
+        """The moment of the fault; those that only colour the output go on."""
+        fault = self._fault
+        if fault is None:
             return
         if fault.do == "invoke-error":
             self._failed_invokes += 1
             self._report.runtime("ERROR", "Node number 3 (CONV_2D) failed to invoke.")
             return
+        if not self._struck:
+            self._struck = True
+            self._faults.write(fault)
+        if fault.do in COLOURS:
+            return
         self._fault = None
-        self._faults.write(fault)
         sys.stdout.flush()
-        signals = {"crash": signal.SIGSEGV, "abort": signal.SIGABRT, "kill": signal.SIGKILL}
-        if fault.do in signals:
+        if number := SIGNALS.get(fault.do):
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            signal.signal(signals[fault.do], signal.SIG_DFL) if fault.do != "kill" else None
-            os.kill(os.getpid(), signals[fault.do])
+            os.kill(os.getpid(), number)
         elif fault.do == "hang":
             time.sleep(1e6)
         elif fault.do == "exit":
             os._exit(fault.code)
         elif fault.do != "nothing":
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Gone):
                 self._faults.act(fault)
 
     def _save_outputs(self, interpreter: Any) -> None:

@@ -219,8 +219,9 @@ class Report:
         if self.form == "litert":
             self._results(init_us, warmup, timed, init_kib, overall_kib, size)
             return
+        first = warmup.samples[0] if warmup.samples else 0
         self.info(
-            f"Inference timings in us: Init: {init_us}, First inference: {warmup.samples[0] if warmup.samples else 0}, "
+            f"Inference timings in us: Init: {init_us}, First inference: {first}, "
             f"Warmup (avg): {six(warmup.average)}, Inference (avg): {six(timed.average)}"
         )
         self.info(NOTE)
@@ -235,8 +236,11 @@ class Report:
             self.info(f"Overall peak memory footprint (MB) via periodic monitoring: {peak}")
             self.info("Memory status at the end of exeution:")
             mib = overall_kib // 1024
-            for label, value in (("- VmRSS              ", mib), ("+ RssAnnon           ", mib // 2),
-                                 ("+ RssFile + RssShmem ", mib - mib // 2)):  # fmt: skip
+            for label, value in (
+                ("- VmRSS              ", mib),
+                ("+ RssAnnon           ", mib // 2),
+                ("+ RssFile + RssShmem ", mib - mib // 2),
+            ):
                 self.info(f"{label}: {value} MB")
 
     def _results(

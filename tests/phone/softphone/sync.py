@@ -69,7 +69,7 @@ def _fields(found: os.stat_result) -> tuple[int, ...]:
 
 def _stat2(kind: bytes, path: str, *, follow: bool) -> bytes:
     try:
-        found = os.stat(path) if follow else os.lstat(path)
+        found = Path(path).stat(follow_symlinks=follow)
     except OSError as error:
         return _STAT2.pack(kind, error.errno or 1, *[0] * 10)
     return _STAT2.pack(kind, 0, *_fields(found))
@@ -79,7 +79,7 @@ def _list(path: str, *, second: bool) -> bytes:
     out = bytearray()
     names: list[str] = []
     with contextlib.suppress(OSError):
-        names = [".", "..", *os.listdir(path)]
+        names = [".", "..", *os.listdir(path)]  # noqa: PTH208 - raw names
     for name in names:
         try:
             found = os.lstat(Path(path) / name)
