@@ -125,7 +125,8 @@ def _what_ran(entry: dict[str, Any]) -> str:
     if entry["delegate"] is None:
         return "delegate not said"
     if entry["delegate_of_nodes"]:
-        return f"{entry['delegate']} ran {entry['delegate_nodes']} of {entry['delegate_of_nodes']} nodes"
+        part = f"{entry['delegate_nodes']} of {entry['delegate_of_nodes']} nodes"
+        return f"{entry['delegate']} ran {part}"
     coverage = entry["delegate_coverage"]
     name = str(entry["delegate"])
     return f"{name} ({coverage})" if coverage else name

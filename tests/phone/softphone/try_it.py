@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from softphone.models import PHONES  # noqa: E402
-from softphone.rig import FORMATS, Rig, missing_parts, temporary_folder  # noqa: E402
+from softphone.models import PHONES
+from softphone.rig import FORMATS, Rig, missing_parts, temporary_folder
 
 MISSING = 3
 
