@@ -6,7 +6,7 @@ import time
 import pytest
 from softphone.faults import Fault
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 from softphone.faults import Fault
 from softphone.fixtures import need
 from softphone.rig import Rig, system_adb
+from softphone.stubs import FORBIDDEN_SERIAL, adb_without_permission, other_server
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 def shell(rig, phone, command, **options):
@@ -160,3 +161,23 @@ def test_mksh_names_a_program_of_another_processor(phone_rig, software_phone):
     done = shell(phone_rig, software_phone, "cd /data/local/tmp; ./b --graph=x")
     assert done.code in (1, 126)  # as the version has it
     assert b"not executable: 64-bit ELF file" in done.err
+
+
+def test_a_client_kills_a_server_of_another_version(phone_rig):
+    with other_server() as server:
+        environment = {**phone_rig.environment, "ANDROID_ADB_SERVER_PORT": str(server.port)}
+        done = subprocess.run(
+            [phone_rig.adb_path, "devices"], env=environment, capture_output=True, timeout=30
+        )
+        assert b"adb server version (40) doesn't match this client (41); killing..." in done.stderr
+        assert "host:kill" in server.asked
+        subprocess.run([phone_rig.adb_path, "kill-server"], env=environment, timeout=30)
+
+
+def test_a_phone_the_user_may_not_open_is_listed(phone_rig, software_phone, tmp_path):
+    adb = adb_without_permission(tmp_path / "bin", phone_rig.adb_path)
+    listed = subprocess.run(
+        [adb, "devices", "-l"], env=phone_rig.environment, capture_output=True, text=True
+    ).stdout
+    assert software_phone.serial in listed
+    assert f"{FORBIDDEN_SERIAL}         no permissions (" in listed
