@@ -31,7 +31,6 @@ class Connection:
     def __init__(self, sock: socket.socket, gate: threading.Event) -> None:
         self._sock = sock
         self._gate = gate
-        self._reader = sock.makefile("rb", 1 << 18)
         self._lock = threading.Lock()
         self._streams: dict[int, Stream] = {}
         self._ids = itertools.count(1)
@@ -45,20 +44,27 @@ class Connection:
         Raises:
             Gone: the connection ended or what came is no packet.
         """
-        try:
-            head = self._reader.read(_HEADER.size)
-            if len(head) < _HEADER.size:
-                raise Gone
-            command, first, second, length, _, magic = _HEADER.unpack(head)
-            if magic != command ^ 0xFFFFFFFF or length > MAX_PAYLOAD:
-                raise Gone
-            data = self._reader.read(length) if length else b""
-        except (OSError, ValueError) as error:
-            raise Gone from error
-        if len(data) < length:
+        command, first, second, length, _, magic = _HEADER.unpack(self._take(_HEADER.size))
+        if magic != command ^ 0xFFFFFFFF or length > MAX_PAYLOAD:
             raise Gone
+        data = self._take(length) if length else b""
         self._gate.wait()  # a frozen phone has the packet in its socket and does nothing
         return command, first, second, data
+
+    def _take(self, size: int) -> bytes:
+        # Not through a buffered file: another thread may close the socket meanwhile, and a file
+        # that is closed while it is read takes the interpreter down.
+        taken = bytearray(size)
+        view = memoryview(taken)
+        while view:
+            try:
+                got = self._sock.recv_into(view)
+            except OSError as error:
+                raise Gone from error
+            if not got:
+                raise Gone
+            view = view[got:]
+        return bytes(taken)
 
     def send(self, command: int, first: int, second: int, data: bytes = b"") -> None:
         """Send one packet; does nothing on a dead connection."""
@@ -121,12 +127,9 @@ class Connection:
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
+            self._sock.shutdown(socket.SHUT_RD)  # wakes the thread that reads
         with contextlib.suppress(OSError):
             self._sock.close()
-        # makefile keeps the descriptor open; only closing both sends the reset.
-        with contextlib.suppress(OSError, ValueError):
-            self._reader.detach().close()
 
 
 class Stream:
