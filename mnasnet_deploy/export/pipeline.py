@@ -26,7 +26,7 @@ from mnasnet_deploy.arch.network import Network
 from mnasnet_deploy.errors import InputError, MnasnetError, ModelFileError, VerificationError
 from mnasnet_deploy.export import modelfile
 from mnasnet_deploy.export.build import Builder, Built
-from mnasnet_deploy.export.facts import Engine
+from mnasnet_deploy.export.facts import Engine, Facts
 from mnasnet_deploy.export.graph import Options
 from mnasnet_deploy.export.images import CalibrationSet
 from mnasnet_deploy.export.naming import file_name
@@ -225,15 +225,7 @@ def _export(request: Request, scheme: Scheme, builder: Builder, check: _Check) -
     recipe = builder.recipe(scheme)
     known = _existing(target, recipe, force=request.force)
     if known is not None and known.facts is not None:
-        return Outcome(
-            path=target,
-            scheme=scheme,
-            status="up to date",
-            size_bytes=known.size_bytes,
-            contract=known.facts.contract.line(),
-            untrained=known.facts.untrained,
-            warnings=_warnings(known.facts.calibration),
-        )
+        return _done(target, known.facts, known.size_bytes)
     built = builder.build(scheme)
     with atomic.staged(target, (built.data,)) as temporary:
         model = modelfile.read(temporary)
@@ -251,15 +243,22 @@ def _export(request: Request, scheme: Scheme, builder: Builder, check: _Check) -
         "verification": asdict(verification),
     }
     atomic.write_text(target.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+    return _done(target, built.facts, model.size_bytes, verification)
+
+
+def _done(
+    target: Path, facts: Facts, size_bytes: int, verification: Verification | None = None
+) -> Outcome:
+    """The outcome of a file that is there: written now, where it was verified now."""
     return Outcome(
         path=target,
-        scheme=scheme,
-        status="written",
-        size_bytes=model.size_bytes,
-        contract=built.facts.contract.line(),
+        scheme=facts.scheme,
+        status="up to date" if verification is None else "written",
+        size_bytes=size_bytes,
+        contract=facts.contract.line(),
         verification=verification,
-        untrained=built.facts.untrained,
-        warnings=_warnings(built.facts.calibration),
+        untrained=facts.untrained,
+        warnings=facts.calibration.warnings if facts.calibration else (),
     )
 
 
@@ -315,11 +314,6 @@ def _failed(request: Request, scheme: Scheme, error: MnasnetError) -> Outcome:
         error=str(error),
         exit_code=error.exit_code,
     )
-
-
-def _warnings(calibration: object) -> tuple[str, ...]:
-    found: tuple[str, ...] = getattr(calibration, "warnings", ())
-    return found
 
 
 def _calibration_list(calibration: CalibrationSet | None) -> dict[str, object] | None:

@@ -32,6 +32,7 @@ from mnasnet_deploy.weights.canonical import FloatArray
 __all__ = ["INPUT_NAME", "Written", "write_graph"]
 
 INPUT_NAME: Final = "image"
+AXES_NAME: Final = "height_and_width"
 
 # Versions TFLiteConverter (TF 2.21) gives the operators, and the oldest runtime it names for them.
 # In dynamic-int8 it writes FULLY_CONNECTED 12 (runtime 2.17) for weights with a scale for each row;
@@ -105,7 +106,6 @@ class _FloatWriter:
         self.versions = _DYNAMIC_VERSIONS if scheme == "dynamic-int8" else _FLOAT_VERSIONS
         self.model = FlatModel()
         self.numbers: dict[str, int] = {}
-        self.axes: int | None = None
         self.body: list[FlatOperator] = []
 
     def write(self) -> Written:
@@ -128,7 +128,7 @@ class _FloatWriter:
         if operation.bias is not None:
             inputs.append(self._constant(f"{operation.name}/bias", operation.bias))
         if operation.kind == "MEAN":
-            inputs.append(self._axes())
+            inputs.append(_axes(self.model))
         output = self.model.add(
             FlatTensor(name=operation.name, shape=operation.shape, type="float32")
         )
@@ -163,11 +163,6 @@ class _FloatWriter:
         )
         return wide
 
-    def _axes(self) -> int:
-        if self.axes is None:
-            self.axes = self.model.add(_axes_tensor())
-        return self.axes
-
 
 class _Int8Writer:
     """int8: integer from end to end; other types at the ends through QUANTIZE and DEQUANTIZE."""
@@ -178,7 +173,6 @@ class _Int8Writer:
         self.model = FlatModel()
         self.numbers: dict[str, int] = {}
         self.quantizations: dict[str, Quantization] = {}
-        self.axes: int | None = None
 
     def write(self) -> Written:
         dtype = self.graph.options.integer_io
@@ -229,7 +223,7 @@ class _Int8Writer:
         elif operation.kernel is not None and operation.bias is not None:
             inputs += self._weights(operation, operation.kernel, operation.bias, source, result)
         elif operation.kind == "MEAN":
-            inputs.append(self._axes())
+            inputs.append(_axes(self.model))
         output = self._activation(operation.name, operation.shape, result)
         self.numbers[operation.name] = output
         self.model.operators.append(
@@ -309,11 +303,6 @@ class _Int8Writer:
             )
         )
 
-    def _axes(self) -> int:
-        if self.axes is None:
-            self.axes = self.model.add(_axes_tensor())
-        return self.axes
-
 
 def _flat_operator(
     operation: Operation,
@@ -334,10 +323,13 @@ def _flat_operator(
     )
 
 
-def _axes_tensor() -> FlatTensor:
-    """Height and width, what every MEAN runs over."""
-    return FlatTensor(
-        name="height_and_width", shape=(2,), type="int32", data=np.array([1, 2], np.int32)
+def _axes(model: FlatModel) -> int:
+    """Number of the one tensor that names height and width, what every MEAN runs over."""
+    for number, tensor in enumerate(model.tensors):
+        if tensor.name == AXES_NAME:
+            return number
+    return model.add(
+        FlatTensor(name=AXES_NAME, shape=(2,), type="int32", data=np.array([1, 2], np.int32))
     )
 
 

@@ -19,7 +19,8 @@ from safetensors.numpy import save
 
 from mnasnet_deploy import atomic
 from mnasnet_deploy.arch.network import Layer, Network
-from mnasnet_deploy.errors import WeightsError
+from mnasnet_deploy.errors import InputError, WeightsError
+from mnasnet_deploy.typed_mapping import from_mapping
 
 __all__ = [
     "FloatArray",
@@ -201,14 +202,9 @@ def _source(text: str | None, path: Path) -> WeightSource:
     if text is None:
         return WeightSource(label=path.name, trained=True)
     try:
-        fields = json.loads(text)
-        source = WeightSource(**fields)
-    except (ValueError, TypeError) as error:
+        return from_mapping(WeightSource, json.loads(text), "source")
+    except (InputError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: the weight source in it is not readable ({error})") from error
-    kinds = {"label": str, "trained": bool, "dataset": str, "licence": str}
-    if not all(isinstance(getattr(source, name), kind) for name, kind in kinds.items()):
-        raise WeightsError(f"{path}: the weight source in it is not readable ({text[:80]})")
-    return source
 
 
 def _shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:
