@@ -46,6 +46,7 @@ _INT8_VERSIONS = {
     "ADD": 2,
     "MUL": 2,
     "SUB": 2,
+    "PAD": 2,
     "LOGISTIC": 2,
     "SOFTMAX": 2,
     "DEQUANTIZE": 2,
@@ -105,7 +106,6 @@ class _FloatWriter:
         self.versions = _DYNAMIC_VERSIONS if scheme == "dynamic-int8" else _FLOAT_VERSIONS
         self.model = FlatModel()
         self.numbers: dict[str, int] = {}
-        self.axes: int | None = None
         self.body: list[FlatOperator] = []
 
     def write(self) -> Written:
@@ -127,8 +127,7 @@ class _FloatWriter:
             inputs.append(self._kernel(operation, operation.kernel))
         if operation.bias is not None:
             inputs.append(self._constant(f"{operation.name}/bias", operation.bias))
-        if operation.kind == "MEAN":
-            inputs.append(self._axes())
+        inputs += _integer_inputs(operation, self.model, self.numbers)
         output = self.model.add(
             FlatTensor(name=operation.name, shape=operation.shape, type="float32")
         )
@@ -163,11 +162,6 @@ class _FloatWriter:
         )
         return wide
 
-    def _axes(self) -> int:
-        if self.axes is None:
-            self.axes = self.model.add(_axes_tensor())
-        return self.axes
-
 
 class _Int8Writer:
     """int8: integer from end to end; other types at the ends through QUANTIZE and DEQUANTIZE."""
@@ -178,7 +172,6 @@ class _Int8Writer:
         self.model = FlatModel()
         self.numbers: dict[str, int] = {}
         self.quantizations: dict[str, Quantization] = {}
-        self.axes: int | None = None
 
     def write(self) -> Written:
         dtype = self.graph.options.integer_io
@@ -228,8 +221,7 @@ class _Int8Writer:
             inputs.append(self._mean(operation))
         elif operation.kernel is not None and operation.bias is not None:
             inputs += self._weights(operation, operation.kernel, operation.bias, source, result)
-        elif operation.kind == "MEAN":
-            inputs.append(self._axes())
+        inputs += _integer_inputs(operation, self.model, self.numbers)
         output = self._activation(operation.name, operation.shape, result)
         self.numbers[operation.name] = output
         self.model.operators.append(
@@ -237,6 +229,8 @@ class _Int8Writer:
         )
 
     def _result_quantization(self, operation: Operation) -> Quantization:
+        if operation.kind == "PAD":  # zeros are the zero point of what is padded
+            return self.quantizations[operation.inputs[0]]
         if operation.kind in ("LOGISTIC", "SOFTMAX"):
             return PROBABILITIES
         if operation.name == FRONT:
@@ -309,11 +303,6 @@ class _Int8Writer:
             )
         )
 
-    def _axes(self) -> int:
-        if self.axes is None:
-            self.axes = self.model.add(_axes_tensor())
-        return self.axes
-
 
 def _flat_operator(
     operation: Operation,
@@ -328,17 +317,27 @@ def _flat_operator(
         inputs=tuple(inputs),
         output=output,
         stride=operation.stride,
+        valid=operation.valid,
         activation=operation.activation,
         keep_dims=operation.keep_dims,
         hybrid=scheme == "dynamic-int8",
     )
 
 
-def _axes_tensor() -> FlatTensor:
-    """Height and width, what every MEAN runs over."""
-    return FlatTensor(
-        name="height_and_width", shape=(2,), type="int32", data=np.array([1, 2], np.int32)
-    )
+def _integer_inputs(operation: Operation, model: FlatModel, numbers: dict[str, int]) -> list[int]:
+    """Numbers of the constants a MEAN or a PAD reads beside its data, each added once."""
+    if operation.kind == "MEAN":
+        name, values = "height_and_width", np.array([1, 2], np.int32)
+    elif operation.kind == "PAD":
+        pads = [(0, 0), *operation.pads, (0, 0)]
+        name, values = f"{operation.name}/sizes", np.array(pads, np.int32)
+    else:
+        return []
+    if name not in numbers:
+        numbers[name] = model.add(
+            FlatTensor(name=name, shape=values.shape, type="int32", data=values)
+        )
+    return [numbers[name]]
 
 
 def _channel_axis(operation: Operation) -> int | None:
