@@ -34,8 +34,9 @@ def record_line(record: Record, width: int, *, with_threads: bool) -> str:
     estimate, threads = record.estimate, record.settings.threads
     number = "no result"
     if estimate is not None:
-        median, low, high = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
-        number = f"{median} ms [{low}, {high}]"
+        shown = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
+        median, _, interval = shown.partition(" ")
+        number = f"{median} ms {interval}"
     names = f" ({', '.join(reason_names(record.reasons))})" if record.reasons else ""
     parts = [record.artifact.file.ljust(width)]
     if with_threads:
@@ -48,8 +49,6 @@ def record_line(record: Record, width: int, *, with_threads: bool) -> str:
 
 def plan_text(plan: "Plan", info: DeviceInfo) -> str:
     """What is going to run, on what, and how long that takes."""
-    from mnasnet_deploy.report.measured import format_ms
-
     rows = [["file", "threads", "one run", "launches"]]
     for candidate in plan.candidates:
         cell = candidate.cell
@@ -57,7 +56,7 @@ def plan_text(plan: "Plan", info: DeviceInfo) -> str:
             [
                 cell.path.name,
                 str(cell.settings.threads),
-                f"~{format_ms(candidate.trial.run_ms)[0]} ms",
+                f"~{candidate.trial.run_ms:.3g} ms",
                 _launches(cell.settings),
             ]
         )

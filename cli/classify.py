@@ -33,7 +33,9 @@ def classify(
     ] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Name what is on photos: crop and resize them, feed the file as it asks for, read its scores.
+    """Name what is on photos.
+
+    They are cropped and resized as the original evaluates, and fed as the file asks for.
 
     Example:
       mnasnet classify models/mnasnet-a1_1.0_224_int8.tflite cat.jpg --top 3
@@ -129,12 +131,11 @@ def _ranking(
 
 
 def _table(contract: "Contract", ranking: list[dict[str, Any]]) -> str:
-    """Rank, name, number and probability of each class, and the logit where there is one."""
+    """Rank, class and probability of each, and the logit where there is one."""
     logits = contract.output == "logits"
-    head = ["", "class", "number", "probability"] + ["logit"] * logits
-    rows = [head]
+    rows = [["", "class", "probability"] + ["logit"] * logits]
     for rank, entry in enumerate(ranking, start=1):
-        name = entry["name"] or f"class {entry['class']}"
-        row = [f"{rank:>3}", name, str(entry["class"]), f"{entry['probability']:.4f}"]
+        named = f"{entry['class']} {entry['name'] or ''}".rstrip()
+        row = [f"{rank:>3}", named, f"{entry['probability']:.4f}"]
         rows.append(row + [f"{entry['score']:.3f}"] * logits)
     return console.columns(rows, left=2)

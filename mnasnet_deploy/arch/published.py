@@ -7,7 +7,7 @@ flags the cell.
 import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 __all__ = ["PublishedRow", "find_published", "published_rows"]
 
@@ -62,7 +62,8 @@ def published_rows(network: str = "mnasnet-a1") -> tuple[PublishedRow, ...]:
     if network not in _SOURCES:
         return ()
     file, source = _SOURCES[network]
-    text = resources.files("mnasnet_deploy.arch").joinpath(file).read_text(encoding="utf-8")
+    # Not importlib.resources: it loads zipfile and tempfile, 8 ms on every table.
+    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return tuple(_row(network, cells, source) for cells in csv.DictReader(lines))
 

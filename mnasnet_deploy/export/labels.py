@@ -1,7 +1,6 @@
 """Names of the classes, one for each output of the classifier."""
 
 import functools
-from importlib import resources
 from pathlib import Path
 
 from mnasnet_deploy.errors import InputError
@@ -67,5 +66,5 @@ def parse_labels(text: str) -> tuple[str, ...]:
 @functools.cache
 def imagenet_labels() -> tuple[str, ...]:
     """The 1000 classes of ImageNet (ILSVRC 2012) in their usual order; 388 is the giant panda."""
-    file = resources.files("mnasnet_deploy.export") / "data" / "imagenet_labels.txt"
+    file = Path(__file__).parent / "data" / "imagenet_labels.txt"
     return parse_labels(file.read_text(encoding="utf-8"))

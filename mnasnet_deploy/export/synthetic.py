@@ -13,7 +13,8 @@ import functools
 import hashlib
 import io
 import math
-from importlib import resources
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ __all__ = ["VERIFICATION_PHOTOS", "dead_leaves", "synthetic_calibration", "verif
 _Array = npt.NDArray[np.generic]
 _Integers = npt.NDArray[np.integer]
 
+DATA: Final = Path(__file__).parent / "data"
 # Two photos that ship with the package; data/README.txt says where from.
 VERIFICATION_PHOTOS = ("astronaut.jpg", "chelsea.jpg")
 # No calibration uses it: the users' seeds end at 2**32.
@@ -200,10 +202,9 @@ def verification_images(resolution: int, count: int = 8) -> Pixels:
     """
     if count < 1:
         raise ImageError(f"{count} verification images are too few (1 or more)")
-    folder = resources.files("mnasnet_deploy.export") / "data"
     photos = []
     for name in VERIFICATION_PHOTOS[:count]:
-        with Image.open(io.BytesIO((folder / name).read_bytes())) as photo:
+        with Image.open(io.BytesIO((DATA / name).read_bytes())) as photo:
             photos.append(prepare(photo.convert("RGB"), (resolution,))[0])
     generated = dead_leaves(count - len(photos), resolution, VERIFICATION_SEED)
     images = np.concatenate([np.stack(photos), generated])

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mnasnet_deploy.arch.network import render_multiplier
 from mnasnet_deploy.arch.published import PublishedRow
 
 __all__ = ["Finding", "GridCell", "contradictions", "place"]
@@ -49,7 +48,7 @@ def contradictions(rows: Sequence[PublishedRow]) -> tuple[Finding, ...]:
 
 def place(row: PublishedRow) -> str:
     """A row in words: `0.35 @160`."""
-    return f"{render_multiplier(row.multiplier)} @{row.resolution}"
+    return f"{row.cells['multiplier']} @{row.resolution}"
 
 
 def _repeated_column(rows: Sequence[PublishedRow]) -> Iterator[Finding]:

@@ -4,15 +4,13 @@ A number is shown as a file's only when it was measured on the bytes the file ha
 file is not here, the bytes measured last stand for it.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
-from mnasnet_deploy.arch.counts import Counts, count_network
-from mnasnet_deploy.arch.network import build_network, parse_multiplier, render_multiplier
 from mnasnet_deploy.arch.published import PublishedRow, find_published, published_rows
-from mnasnet_deploy.arch.variants import VARIANTS
 from mnasnet_deploy.errors import SpecError
 from mnasnet_deploy.report.contradictions import Finding, contradictions
 from mnasnet_deploy.report.measured import (
@@ -68,10 +66,7 @@ def build_table(network: str, records: Iterable[Record], files: Files) -> Table:
     builder = _Builder(newest_last(records), files)
     published = published_rows(network)
     findings = contradictions(published)
-    own = [
-        _RowKey(network, render_multiplier(row.multiplier), row.resolution, CLASSES)
-        for row in published
-    ]
+    own = [_RowKey(network, row.cells["multiplier"], row.resolution, CLASSES) for row in published]
     others = sorted(builder.groups.keys() - set(own), key=partial(_order, network))
     parts = []
     if published:
@@ -112,9 +107,10 @@ class _Builder:
         self.records = records
         self.used: dict[str, str] = {}
         self._files = files
-        self._last = {r.artifact.file: r.artifact.sha256 for r in records}
+        last = {record.artifact.file: record.artifact.sha256 for record in records}
+        self._known = {**last, **files.sha256}
         names = defaultdict(set)
-        for name, sha256 in files.sha256.items():
+        for name, sha256 in self._known.items():
             names[sha256].add(name)
         self.groups: dict[_RowKey, dict[str, list[Record]]] = {}
         self.artifacts: dict[_RowKey, Artifact] = {}
@@ -156,9 +152,9 @@ class _Builder:
         ]
 
     def _now(self, name: str) -> Now:
-        present = self._files.sha256.get(name)
-        self.used[name] = present or self._last[name]
-        return Now(sha256=self.used[name], absent=present is None and self._files.complete)
+        self.used[name] = self._known[name]
+        absent = self._files.complete and name not in self._files.sha256
+        return Now(sha256=self._known[name], absent=absent)
 
 
 def _row_key(artifact: Artifact, names: Container[str]) -> _RowKey:
@@ -166,7 +162,7 @@ def _row_key(artifact: Artifact, names: Container[str]) -> _RowKey:
 
     Args:
         artifact: the file as measured.
-        names: of the files here that have the same bytes.
+        names: of the files that have the same bytes.
     """
     network = _RowKey(
         artifact.network, artifact.multiplier, artifact.resolution, artifact.classes or CLASSES
@@ -177,8 +173,7 @@ def _row_key(artifact: Artifact, names: Container[str]) -> _RowKey:
     if not artifact.network or not (artifact.file == usual or usual in names):
         return own
     # Other roundings of channels (a divisor of 16) keep the name and make another network.
-    counts = _count(network)
-    if counts and artifact.params and artifact.params != counts.params:
+    if artifact.params and _params(network) not in (None, artifact.params):
         return own
     return network
 
@@ -202,7 +197,7 @@ def _published_columns(published: Sequence[PublishedRow]) -> tuple[Column, ...]:
 
 
 def _published_cells(findings: Sequence[Finding], key: _RowKey) -> list[Cell]:
-    row = find_published(key.network, parse_multiplier(key.multiplier), key.resolution)
+    row = find_published(key.network, float(key.multiplier), key.resolution)
     assert row is not None
     work = "multi_adds_m" if "multi_adds_m" in row.cells else "macs_m"
     cells = _key_cells(key)
@@ -258,8 +253,13 @@ def _key_cells(key: _RowKey) -> list[Cell]:
 
 
 @cache
-def _count(key: _RowKey) -> Counts | None:
-    """Counts of a published architecture at any size; None for any other network."""
+def _params(key: _RowKey) -> int | None:
+    """Parameters of a published architecture at any size; None for any other network."""
+    # 15 ms that a table of published values does without.
+    from mnasnet_deploy.arch.counts import count_network
+    from mnasnet_deploy.arch.network import build_network, parse_multiplier
+    from mnasnet_deploy.arch.variants import VARIANTS
+
     spec = next((v.spec for v in VARIANTS.values() if v.spec.name == key.network), None)
     if spec is None:
         return None
@@ -270,7 +270,7 @@ def _count(key: _RowKey) -> Counts | None:
         )
     except SpecError:
         return None
-    return count_network(network)
+    return count_network(network).params
 
 
 def _order(network: str, key: _RowKey) -> tuple[object, ...]:
@@ -283,6 +283,7 @@ def _order(network: str, key: _RowKey) -> tuple[object, ...]:
 def _width(multiplier: str) -> float | None:
     """The multiplier as a number; None for `none` and for what is no multiplier."""
     try:
-        return parse_multiplier(multiplier)
-    except SpecError:
+        width = float(multiplier)
+    except ValueError:
         return None
+    return width if math.isfinite(width) else None

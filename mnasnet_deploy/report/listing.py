@@ -73,8 +73,7 @@ def text_rows(records: Iterable[Record]) -> list[Sequence[str]]:
         artifact, estimate = record.artifact, record.estimate
         median = "-"
         if estimate:
-            median, low, high = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
-            median = f"{median} [{low}, {high}]"
+            median = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
         names = ", ".join(reason_names(record.reasons))
         rows.append(
             (

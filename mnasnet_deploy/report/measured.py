@@ -161,10 +161,16 @@ def reason_names(reasons: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def format_ms(median_ms: float, *others_ms: float) -> list[str]:
-    """Times with three figures of the first: `1.52`, `15.2`, `152`."""
+def format_ms(median_ms: float, low_ms: float, high_ms: float) -> str:
+    """A median and its interval: `1.52 [1.50, 1.55]`.
+
+    Three figures of the median, or four where three would hide that the interval has a width.
+    """
     decimals = 3 if median_ms < 1 else 2 if median_ms < 10 else 1 if median_ms < 100 else 0
-    return [f"{time:.{decimals}f}" for time in (median_ms, *others_ms)]
+    if high_ms > low_ms and (high_ms - low_ms) / 2 < 10.0**-decimals:
+        decimals += 1
+    median, low, high = (f"{time:.{decimals}f}" for time in (median_ms, low_ms, high_ms))
+    return f"{median} [{low}, {high}]"
 
 
 def measured_legend(parts: Sequence[Part], records: Iterable[Record]) -> Iterator[Legend]:
@@ -211,10 +217,9 @@ def measured_legend(parts: Sequence[Part], records: Iterable[Record]) -> Iterato
 def _number(record: Record, *, absent: bool) -> Cell:
     estimate = record.estimate
     assert estimate is not None
-    median, low, high = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
     return Cell(
         kind="measured",
-        text=f"{median} [{low}, {high}]",
+        text=format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms),
         value=estimate.median_ms,
         low_ms=estimate.low_ms,
         high_ms=estimate.high_ms,

@@ -43,7 +43,7 @@ class Column:
     """What stands below one head.
 
     Attributes:
-        key: unique in its table.
+        key: unique in its part.
         title: first line of the head.
         details: further lines, the last one saying what the values are and their unit.
         kind: of its values; where it is `measured` some are `missing`.

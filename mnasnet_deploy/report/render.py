@@ -13,8 +13,6 @@ SCHEMA = "mnasnet.table/1"
 # Heads are broken into lines of this many letters, or of the widest cell below them.
 _HEAD_WIDTH = 12
 
-_MARKDOWN = re.compile(r"[\\|*`]|(?<=\])\(")
-
 
 def plain(table: Table) -> str:
     """For terminals and pipes: aligned columns under heads of several lines, then the legend."""
@@ -45,7 +43,7 @@ def markdown(table: Table) -> str:
 def escape_markdown(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\g<0>", text)
+    return re.sub(r"[\\|*`]|(?<=\])\(", r"\\\g<0>", text)
 
 
 def csv_text(table: Table) -> str:
@@ -103,7 +101,7 @@ def _fields(column: Column, cell: Cell, *, noted: bool) -> dict[str, object]:
     name = f"{column.title} ({', '.join(column.details)})" if column.details else column.title
     notes = "; ".join((*cell.marks, *cell.reasons))
     if column.kind != "measured":
-        fields: dict[str, object] = {name: cell.text if cell.value is None else cell.value}
+        fields: dict[str, object] = {name: _number_text(cell)}
         return fields | {f"{name} note": notes} if noted else fields
     if cell.kind == "missing":
         notes = "; ".join((cell.text, *cell.reasons))
@@ -113,6 +111,15 @@ def _fields(column: Column, cell: Cell, *, noted: bool) -> dict[str, object]:
         f"{name} high": cell.high_ms,
         f"{name} note": notes,
     }
+
+
+def _number_text(cell: Cell) -> object:
+    """The number as printed (135, not 135.0) where the text is the number and no more."""
+    try:
+        printed = float(cell.text)
+    except ValueError:
+        printed = None
+    return cell.text if cell.value in (None, printed) else cell.value
 
 
 def _column_to_mapping(column: Column) -> dict[str, Any]:

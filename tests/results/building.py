@@ -40,7 +40,7 @@ STAND_IN = replace(PHONE, kind="software-phone", name="Pixel 1")
 
 def sha256_of(text: str) -> str:
     """The hash of a file with this content."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def make_record(

@@ -47,7 +47,8 @@ def test_int8_weight_scales_are_the_quantizers(material, take_apart, tmp_path):
     from litert_quantizer import recipe
 
     network, weights, calibration = material
-    images = calibration.pixels[:2, None].astype(np.float32) / 128 - 1
+    mean, std = np.array(network.mean, np.float32), np.array(network.std, np.float32)
+    images = (calibration.pixels[:, None] - mean) / std
     exact = export_bytes(network, weights, "float32", options=ORIGINAL)
     theirs = quantize(recipe.static_wi8_ai8(), exact, tmp_path, images)
     ours = export_bytes(network, weights, "int8", options=ORIGINAL, calibration=calibration)
