@@ -9,13 +9,14 @@ Format history:
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, fields
+from typing import Final, Literal
 
 from mnasnet_deploy.errors import ModelFileError
 from mnasnet_deploy.export.contract import Contract
 from mnasnet_deploy.results.record import Scheme
+from mnasnet_deploy.typed_mapping import from_mapping
+from mnasnet_deploy.weights.source import WeightSource
 
 __all__ = [
     "BUFFER_NAME",
@@ -53,13 +54,9 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightFacts:
-    """Where the weights come from; `sha256` is of the canonical tensors."""
+class WeightFacts(WeightSource):
+    """Where the weights come from and what they ask for; `sha256` is of the canonical tensors."""
 
-    label: str
-    trained: bool
-    dataset: str
-    licence: str
     sha256: str
 
 
@@ -168,7 +165,7 @@ def decode_facts(buffer: bytes, name: str) -> Facts:
                 f"{name}: its facts have format {schema!r}, this version reads {SCHEMA!r}"
             )
         content = {k: v for k, v in content.items() if not k.endswith("_sha256") or k in _NAMES}
-        facts: Facts = _fill(Facts, content)
+        facts = from_mapping(Facts, content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{name}: its facts are not readable ({error})") from error
     return facts
@@ -185,29 +182,3 @@ def _graph_hash(data: bytes | bytearray | memoryview, start: int, length: int) -
 
 
 _NAMES = {field.name for field in fields(Facts)}
-
-
-def _fill(kind: Any, content: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    return kind(**{key: _convert(hints[key], value) for key, value in content.items()})
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    """Check a JSON value against a field's type; TypeError where it does not fit."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return _fill(hint, value)
-    if origin is tuple:
-        inner = arguments[0]
-        return tuple(_convert(inner, item) for item in value)
-    if origin is Literal:
-        if value not in arguments:
-            raise TypeError(f"{value!r} is not one of {', '.join(arguments)}")
-        return value
-    if type(None) in arguments:
-        return None if value is None else _convert(arguments[0], value)
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise TypeError(f"{value!r} is not {hint.__name__}")
-    return value

@@ -58,7 +58,7 @@ def keras_model(network: Network, weights: Weights) -> "keras.Model":
     logits float32 [n, classes]. Layers are named by `layer_name`.
 
     Args:
-        network: what to build.
+        network: what to build, padded and with the epsilon that the source of the weights asks for.
         weights: canonical tensors, copied exactly.
 
     Raises:
@@ -67,6 +67,7 @@ def keras_model(network: Network, weights: Weights) -> "keras.Model":
         NotReadyError: TensorFlow is not installed.
     """
     check(network, weights.tensors, weights.source.label)
+    network = weights.source.adapt(network)
     _refuse_unequal_strides(network)
     keras = _load_tensorflow().keras
     side = network.resolution
@@ -87,6 +88,7 @@ def export_model(network: Network, weights: Weights, options: Options) -> "keras
     Raw pixels are normalised as the writer does it: one subtraction of the mean in front, the
     standard deviation divides the stem's kernel. Errors as in `keras_model`.
     """
+    network = weights.source.adapt(network)
     if options.input == "raw":
         weights = _divided_by_std(network, weights)
     model = keras_model(network, weights)
@@ -130,6 +132,7 @@ def convert(
         WeightsError, SpecError, NotReadyError: as in `keras_model`.
     """
     options = options or Options()
+    network = weights.source.adapt(network)
     model = export_model(network, weights, options)
     tensorflow = _load_tensorflow()
     with _quiet():

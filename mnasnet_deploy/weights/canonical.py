@@ -20,6 +20,8 @@ from safetensors.numpy import save
 from mnasnet_deploy import atomic
 from mnasnet_deploy.arch.network import Layer, Network
 from mnasnet_deploy.errors import WeightsError
+from mnasnet_deploy.typed_mapping import from_mapping
+from mnasnet_deploy.weights.source import WeightSource
 
 __all__ = [
     "FloatArray",
@@ -43,23 +45,6 @@ Tensors = Mapping[str, FloatArray]
 METADATA_KEY = "mnasnet.weight_source"
 MAX_LISTED = 1000
 _STATISTICS = ("gamma", "beta", "mean", "variance")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightSource:
-    """Where weights come from.
-
-    Attributes:
-        label: in words a user recognises, `random:0` or a file's name; never a path.
-        trained: False for weights no one ever trained: their classes mean nothing.
-        dataset: what they were trained on, `imagenet-1k`, or empty.
-        licence: SPDX name, or empty where unknown.
-    """
-
-    label: str
-    trained: bool
-    dataset: str = ""
-    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,14 +186,9 @@ def _source(text: str | None, path: Path) -> WeightSource:
     if text is None:
         return WeightSource(label=path.name, trained=True)
     try:
-        fields = json.loads(text)
-        source = WeightSource(**fields)
-    except (ValueError, TypeError) as error:
+        return from_mapping(WeightSource, json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: the weight source in it is not readable ({error})") from error
-    kinds = {"label": str, "trained": bool, "dataset": str, "licence": str}
-    if not all(isinstance(getattr(source, name), kind) for name, kind in kinds.items()):
-        raise WeightsError(f"{path}: the weight source in it is not readable ({text[:80]})")
-    return source
 
 
 def _shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:
