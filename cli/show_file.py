@@ -56,7 +56,9 @@ def _print_snippet(model: "ModelFile", language: "Language") -> None:
         raise InputError(
             f"{model.path.name} was not written by this tool, so how to feed it is not known"
         )
-    console.out(snippet(language, model.path.name, model.facts.contract).rstrip())
+    facts = model.facts
+    text = snippet(language, model.path.name, facts.contract, facts.weights.preprocessing)
+    console.out(text.rstrip())
 
 
 def _load_problem(path: Path) -> str:

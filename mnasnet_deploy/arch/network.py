@@ -169,15 +169,15 @@ def adapt_network(
         network: what to adapt.
         padding: see `Network`.
         residual: see `Network`.
-        batch_norm_epsilon: the spec's own where None.
+        batch_norm_epsilon: as it is where None.
         mean: the same.
         std: the same.
     """
     spec = replace(
         network.spec,
-        batch_norm_epsilon=batch_norm_epsilon or network.spec.batch_norm_epsilon,
-        mean=mean or network.spec.mean,
-        std=std or network.spec.std,
+        batch_norm_epsilon=batch_norm_epsilon or network.batch_norm_epsilon,
+        mean=mean or network.mean,
+        std=std or network.std,
     )
     adapted = build_network(
         spec,

@@ -115,9 +115,7 @@ def calibration_set(
     )
 
 
-def load_pixels(
-    path: Path, resolution: int, preprocessing: Preprocessing = OFFICIAL
-) -> Pixels:
+def load_pixels(path: Path, resolution: int, preprocessing: Preprocessing = OFFICIAL) -> Pixels:
     """Read one image file as a model's input.
 
     Args:
@@ -135,7 +133,9 @@ def load_pixels(
         try:
             return _load(path, (resolution,), preprocessing)[1][0]
         except ImageError as error:
-            raise ImageError(f"cannot use image {path}: {error} (give a whole JPEG or PNG file)") from None
+            raise ImageError(
+                f"cannot use image {path}: {error} (give a whole JPEG or PNG file)"
+            ) from None
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -131,10 +131,7 @@ def _resize_and_cut(image: Image.Image, side: int, preprocessing: Preprocessing)
     part, whole = preprocessing.crop or (1, 1)
     short = side * whole // part
     width, height = image.size
-    if width <= height:
-        size = (short, short * height // width)
-    else:
-        size = (short * width // height, short)
+    size = (max(short, short * width // height), max(short, short * height // width))
     left, top = round((size[0] - side) / 2.0), round((size[1] - side) / 2.0)
     resampling = _RESAMPLING[preprocessing.interpolation]
     if size[0] * size[1] > MAX_PIXELS:

@@ -97,4 +97,13 @@ def test_adapting_a_network_and_back_gives_the_same_network():
         1e-5, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0),
     )  # fmt: skip
     assert (adapted.classes, adapted.divisor, adapted.resolution) == (7, 4, 96)
-    assert adapt_network(adapted, padding="same", residual="declared") == network
+    back = adapt_network(
+        adapted,
+        padding="same",
+        residual="declared",
+        batch_norm_epsilon=network.batch_norm_epsilon,
+        mean=network.mean,
+        std=network.std,
+    )
+    assert back == network
+    assert adapt_network(network, padding="same", residual="declared") == network
