@@ -1,5 +1,6 @@
 """Tensors as foreign files store them: element type, shape, and bytes that are read when wanted."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,8 @@ from mnasnet_deploy.weights.source import WeightSource
 
 __all__ = ["ITEM_BYTES", "Found", "Named", "Place", "Stored", "collect"]
 
+MAX_ELEMENTS: Final = 2**29
+"""In all. The largest published variant at the largest multiplier has fewer."""
 _FLOATS: Final = {"float32": "<f4", "float16": "<f2", "float64": "<f8", "bfloat16": "<u2"}
 ITEM_BYTES: Final = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
@@ -108,6 +111,9 @@ def collect(
     tensors: dict[str, FloatArray] = {}
     converted: dict[str, int] = {}
     problems = []
+    total = sum(math.prod(named[place.name].shape) for place in places.values())
+    if total > MAX_ELEMENTS:
+        raise WeightsError(f"{label} holds {total:,} values: more than any network here")
     for canonical, place in places.items():
         stored = named[place.name]
         if place.axes is not None and len(place.axes) != len(stored.shape):
