@@ -2,34 +2,97 @@
 
 from pathlib import Path
 
-from mnasnet_deploy.arch.network import Network
+from mnasnet_deploy.arch.network import Network, build_network, render_multiplier
 from mnasnet_deploy.errors import WeightsError
-from mnasnet_deploy.weights.canonical import Weights, read_safetensors
+from mnasnet_deploy.weights.canonical import Weights, check, tensor_shapes
+from mnasnet_deploy.weights.identity import Identity, identify, shapes_of
 from mnasnet_deploy.weights.initial import MAX_SEED, initial_weights
+from mnasnet_deploy.weights.opening import open_weights
+from mnasnet_deploy.weights.source import WeightSource
+from mnasnet_deploy.weights.stored import Found
 
-__all__ = ["DEFAULT_WEIGHTS", "load_weights"]
+__all__ = ["DEFAULT_WEIGHTS", "is_random", "load_source", "load_weights", "weights_of"]
 
 DEFAULT_WEIGHTS = "random"
 
 
-def load_weights(choice: str, network: Network) -> Weights:
+def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Weights:
     """Load the weights a choice means for a network.
 
     Args:
-        choice: `random` (seed 0), `random:SEED`, or the name of a canonical .safetensors file.
+        choice: `random` (seed 0), `random:SEED`, or a path: see `opening.open_weights`.
         network: what they must fit.
+        averaged: moving averages where the file has any; False takes the raw variables.
 
     Raises:
         WeightsError: none of these, or weights that do not fit.
+        NotReadyError: a Keras file without h5py.
     """
-    if choice == "random" or choice.startswith("random:"):
+    if is_random(choice):
         return initial_weights(network, _seed(choice))
-    path = Path(choice)
-    if path.suffix != ".safetensors":
+    if not choice:
+        raise WeightsError("weights '': use random, random:SEED, or a file or folder of weights")
+    return weights_of(open_weights(Path(choice), averaged=averaged), network)
+
+
+def load_source(choice: str, network: Network, *, averaged: bool = True) -> WeightSource:
+    """What the weights a choice means ask for; errors as in `load_weights`."""
+    if is_random(choice):
+        return WeightSource(label=f"random:{_seed(choice)}", trained=False)
+    return load_weights(choice, network, averaged=averaged).source
+
+
+def is_random(choice: str) -> bool:
+    """Whether a choice means untrained weights, which fit every network."""
+    return choice == "random" or choice.startswith("random:")
+
+
+def weights_of(found: Found, network: Network) -> Weights:
+    """Hold what was found in a file against a network.
+
+    Raises:
+        WeightsError: it is of another network, which is named where it is known; or tensors are
+            left unused or unfilled, mis-shaped, or not finite: all are listed.
+    """
+    label = found.source.label
+    known = identify(shapes_of(found.tensors), specs=(network.spec,), asked=network.multiplier)
+    if known and not found.unused and not _is_of(known, network):
+        raise WeightsError(_mismatch(label, known, network))
+    if found.unused:
+        lacking = [name for name in _needed(network) if name not in found.tensors]
+        missing = f"; missing {', '.join(lacking)}" if lacking else ""
         raise WeightsError(
-            f"weights '{choice}': use random, random:SEED or a .safetensors file in canonical names"
+            f"{label} does not fit {network.name}: nothing there takes "
+            f"{', '.join(found.unused)}{missing}"
         )
-    return read_safetensors(path, network)
+    check(network, found.tensors, label)
+    # In the network's order, so that one network's weights have one digest and one file.
+    tensors = {name: found.tensors[name] for name in _needed(network)}
+    return Weights(tensors=tensors, source=found.source)
+
+
+def _needed(network: Network) -> list[str]:
+    return list(tensor_shapes(network))
+
+
+def _is_of(known: Identity, network: Network) -> bool:
+    same = build_network(known.spec, multiplier=known.multiplier, classes=known.classes)
+    return tensor_shapes(same) == tensor_shapes(network)
+
+
+def _mismatch(label: str, known: Identity, network: Network) -> str:
+    wanted = Identity(spec=network.spec, multiplier=network.multiplier, classes=network.classes)
+    options = []
+    if known.spec.name != network.name:
+        options.append(f"--variant {known.spec.name.removeprefix('mnasnet-')}")
+    if known.multiplier != network.multiplier:
+        options.append(f"--multiplier {render_multiplier(known.multiplier)}")
+    if known.classes != network.classes:
+        options.append(f"--classes {known.classes}")
+    hint = f"use {' '.join(options)}" if options else "leave out --divisor and --min-depth"
+    if known.classes == 1001:
+        hint += "; with 1001 classes the first is usually a background the labels have to name"
+    return f"{label} is of {known}, not of {wanted}: {hint}"
 
 
 def _seed(choice: str) -> int:
