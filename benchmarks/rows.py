@@ -126,18 +126,24 @@ def grid(plan: Plan) -> Iterator[Row]:
         for name, (macs, _) in found[0].items()
     ]
     theirs = _scaled_to_grid(points, plan) / PROCESSES
-    count = len(multipliers) * len(resolutions)
+    networks = [
+        replace(plan.size, multiplier=multiplier, resolution=resolution)
+        for multiplier in multipliers
+        for resolution in resolutions
+    ]
+    limit = sum(isolated(work.time_inferences, size) for size in networks)
     measured = " and ".join(
         f"{size}: {seconds:.0f} s" for size, (_, seconds) in zip(sizes, points, strict=True)
     )
     yield Row(
-        work=f"the grid: {count} x {len(SCHEMES)} schemes, {plan.size.images} images each, "
+        work=f"the grid: {len(networks)} x {len(SCHEMES)} schemes, {plan.size.images} images each, "
         f"verified, {PROCESSES} processes, whole command",
         ours=_seconds(ours),
         against=f"TFLiteConverter, not verified, {PROCESSES} processes; scaled by MACs from two "
         f"rows ({measured})",
         theirs=_seconds(theirs),
         **_faster(theirs / ours, 40),
+        limit=f"{_seconds(limit)}: the float32 networks over the calibration images, all CPUs",
     )
     yield from _memory_row(plan, max(peaks))
 
