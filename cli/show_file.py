@@ -123,6 +123,7 @@ def _fact_rows(facts: "Facts") -> list[tuple[str, str]]:
                    f"{network.multi_adds:,.0f} multi-adds"),
         ("weights", f"{weights.label}, {trained}" + (f", {weights.licence}" * bool(weights.licence))
                     + f", sha256 {weights.sha256[:16]}"),
+        ("photos", f"{weights.preprocessing}; padding {weights.padding}"),
     ]  # fmt: skip
     if facts.calibration:
         kind = "generated images (SYNTHETIC)" if facts.calibration.synthetic else "photos"

@@ -11,6 +11,7 @@ from mnasnet_deploy.errors import InputError
 from . import console
 from .networks import Classes, Divisor, MinDepth, Multipliers, Resolutions, Specs, Variants
 from .networks import one_network as choose
+from .weights_files import check, convert, show
 
 __all__ = ["app"]
 
@@ -20,6 +21,11 @@ app = typer.Typer(help="Make files of weights.")
 @app.callback()
 def _group() -> None:
     """Make files of weights."""
+
+
+app.command("show")(show)
+app.command("check")(check)
+app.command("convert")(convert)
 
 
 @app.command("init")

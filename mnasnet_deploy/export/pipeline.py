@@ -26,7 +26,7 @@ from mnasnet_deploy.arch.network import Network
 from mnasnet_deploy.errors import InputError, MnasnetError, ModelFileError, VerificationError
 from mnasnet_deploy.export import modelfile
 from mnasnet_deploy.export.build import Builder, Built
-from mnasnet_deploy.export.facts import Engine
+from mnasnet_deploy.export.facts import Engine, Facts
 from mnasnet_deploy.export.graph import Options
 from mnasnet_deploy.export.images import CalibrationSet
 from mnasnet_deploy.export.naming import file_name
@@ -49,6 +49,7 @@ class Request:
     Attributes:
         network: which.
         weights: what stands behind --weights.
+        averaged: take moving averages where there are any.
         schemes: the files wanted.
         options: their two ends.
         calibration: images for int8, None where it is not among the schemes.
@@ -75,6 +76,7 @@ class Request:
     force: bool = False
     verify_images: int = 8
     threads: int = 1
+    averaged: bool = True
 
     def target(self, scheme: Scheme) -> Path:
         """Where a scheme's file goes."""
@@ -123,7 +125,7 @@ def export_network(request: Request, advance: Callable[[], None] = lambda: None)
     try:
         builder = Builder(
             request.network,
-            load_weights(request.weights, request.network),
+            load_weights(request.weights, request.network, averaged=request.averaged),
             request.options,
             calibration=request.calibration,
             ranges=request.ranges,
@@ -232,7 +234,7 @@ def _export(request: Request, scheme: Scheme, builder: Builder, check: _Check) -
             size_bytes=known.size_bytes,
             contract=known.facts.contract.line(),
             untrained=known.facts.untrained,
-            warnings=_warnings(known.facts.calibration),
+            warnings=_warnings(known.facts),
         )
     built = builder.build(scheme)
     with atomic.staged(target, (built.data,)) as temporary:
@@ -259,7 +261,7 @@ def _export(request: Request, scheme: Scheme, builder: Builder, check: _Check) -
         contract=built.facts.contract.line(),
         verification=verification,
         untrained=built.facts.untrained,
-        warnings=_warnings(built.facts.calibration),
+        warnings=_warnings(built.facts),
     )
 
 
@@ -317,9 +319,9 @@ def _failed(request: Request, scheme: Scheme, error: MnasnetError) -> Outcome:
     )
 
 
-def _warnings(calibration: object) -> tuple[str, ...]:
-    found: tuple[str, ...] = getattr(calibration, "warnings", ())
-    return found
+def _warnings(facts: Facts) -> tuple[str, ...]:
+    notes = tuple(f"{facts.weights.label}: {note}" for note in facts.weights.notes)
+    return notes + (facts.calibration.warnings if facts.calibration else ())
 
 
 def _calibration_list(calibration: CalibrationSet | None) -> dict[str, object] | None:

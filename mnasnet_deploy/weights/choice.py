@@ -1,5 +1,6 @@
 """What a user may write behind --weights, and the weights it means."""
 
+import functools
 from pathlib import Path
 
 from mnasnet_deploy.arch.network import Network, build_network, render_multiplier
@@ -11,7 +12,14 @@ from mnasnet_deploy.weights.opening import open_weights
 from mnasnet_deploy.weights.source import WeightSource
 from mnasnet_deploy.weights.stored import Found
 
-__all__ = ["DEFAULT_WEIGHTS", "is_random", "load_source", "load_weights", "weights_of"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "is_random",
+    "load_source",
+    "load_weights",
+    "open_choice",
+    "weights_of",
+]
 
 DEFAULT_WEIGHTS = "random"
 
@@ -32,7 +40,28 @@ def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Wei
         return initial_weights(network, _seed(choice))
     if not choice:
         raise WeightsError("weights '': use random, random:SEED, or a file or folder of weights")
-    return weights_of(open_weights(Path(choice), averaged=averaged), network)
+    return weights_of(open_choice(choice, averaged=averaged), network)
+
+
+def open_choice(choice: str, *, averaged: bool = True) -> Found:
+    """What is in the file or folder a choice names; see `opening.open_weights`.
+
+    The last one stays at hand: several networks are often made of one file.
+    """
+    path = Path(choice)
+    try:
+        status = path.stat()
+        state = (status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError):
+        return open_weights(path, averaged=averaged)
+    if not path.is_file():  # a folder's own state says little of what lies in it
+        return open_weights(path, averaged=averaged)
+    return _opened(path.absolute(), averaged, state)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(path: Path, averaged: bool, _state: tuple[int, int]) -> Found:
+    return open_weights(path, averaged=averaged)
 
 
 def load_source(choice: str, network: Network, *, averaged: bool = True) -> WeightSource:

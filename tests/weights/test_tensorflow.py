@@ -1,6 +1,5 @@
 """The original trainer's checkpoints: names, sets, parts, damage; TensorFlow is the oracle."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +233,7 @@ def test_tensorflow_reads_the_same_from_its_own_files_and_from_ours(
     import tensorflow
 
     ours, _, _ = both
+    (tmp_path / "tf").mkdir()
     with tensorflow.Graph().as_default():
         values = np.random.default_rng(0).normal(size=(3, 70, 900)).astype(np.float32)
         variables = {
@@ -257,4 +257,3 @@ def test_tensorflow_reads_the_same_from_its_own_files_and_from_ours(
             assert stored.shape == wanted.shape
             if wanted.dtype.kind == "f":
                 assert (stored.float32() == wanted.astype(np.float32)).all()
-    shutil.rmtree(tmp_path / "tf")
