@@ -50,13 +50,13 @@ _PARTS = {"depthwise_kernel": "kernel", "moving_mean": "mean", "moving_variance"
 _NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
 _KERNEL_PARTS = ("kernel", "bias")
 _PAD = re.compile(r"(?:stem|block\d+_depthwise)_pad")
-_PAD_IN_GRAPH = re.compile(rb"(?:stem|block\d+_depthwise)_pad/")
+_PAD_IN_GRAPH = re.compile(rb"(?:stem|block\d+_depthwise)_pad")
 _SNAKE = {
     "Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "Dense": "dense",
     "BatchNormalization": "batch_normalization",
 }  # fmt: skip
 _BROKEN_H5 = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError)
-_BROKEN_ZIP = (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, EOFError,
+_BROKEN_ZIP = (zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError, EOFError,
                RecursionError, NotImplementedError, RuntimeError)  # fmt: skip
 
 
@@ -139,8 +139,8 @@ def from_bundle(bundle: Bundle, label: str, graph: Path | None) -> Found:
                 content = file.read(MAX_CONFIG_BYTES)
         except OSError as error:
             raise WeightsError(f"cannot read {graph}: {error.strerror or error}") from None
-        layers |= {match[0].decode()[:-1] for match in _PAD_IN_GRAPH.finditer(content)}
-        if b"block0_add/" in content:
+        layers |= {match[0].decode() for match in _PAD_IN_GRAPH.finditer(content)}
+        if b"block0_add" in content:
             layers.add("block0_add")
     return _found(named, "SavedModel of Keras", label, layers)
 

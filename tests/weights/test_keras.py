@@ -3,9 +3,11 @@
 import json
 import shutil
 import sys
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,38 +32,50 @@ def in_pytorch(weights: Weights) -> Weights:
     return replace(weights, source=source)
 
 
-def save_all(weights: Weights, folder: Path) -> Path:
+def model_of(weights: Weights) -> Any:
     import keras
-    import tensorflow
 
     from mnasnet_deploy.export.tensorflow import keras_model
 
     model = keras_model(NETWORK, weights)
     model.compile(optimizer=keras.optimizers.Adam(), loss="mse", metrics=["accuracy"])
-    model.train_on_batch(np.zeros((1, 64, 64, 3), np.float32), np.zeros((1, 7), np.float32))
-    model.set_weights(keras_model(NETWORK, weights).get_weights())
-    model.save(folder / "whole.keras")
-    model.save_weights(folder / "only.weights.h5")
-    model.save(folder / "old.h5")
-    model.export(folder / "exported", verbose=False)
-    tensorflow.saved_model.save(model, str(folder / "saved"))
-    tensorflow.train.Checkpoint(model=model).save(str(folder / "checkpoint" / "ckpt"))
-    wrapped = keras.Sequential([keras.Input((64, 64, 3)), model, keras.layers.Softmax()])
-    wrapped.save(folder / "wrapped.keras")
-    foreign = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="foreign")])
-    foreign.save(folder / "foreign.keras")
-    foreign.save_weights(folder / "foreign.weights.h5")
-    return folder
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_all(WEIGHTS, tmp_path_factory.mktemp("keras"))
+    folder = tmp_path_factory.mktemp("keras")
+    with warnings.catch_warnings():  # Keras' own
+        warnings.simplefilter("ignore")
+        import keras
+        import tensorflow
+
+        model = model_of(WEIGHTS)
+        model.save(folder / "whole.keras")
+        model.save_weights(folder / "only.weights.h5")
+        model.save(folder / "old.h5")
+        model.export(folder / "exported", verbose=False)
+        tensorflow.saved_model.save(model, str(folder / "saved"))
+        tensorflow.train.Checkpoint(model=model).save(str(folder / "checkpoint" / "ckpt"))
+        wrapped = keras.Sequential([keras.Input((64, 64, 3)), model, keras.layers.Softmax()])
+        wrapped.save(folder / "wrapped.keras")
+        foreign = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="foreign")])
+        foreign.save(folder / "foreign.keras")
+        foreign.save_weights(folder / "foreign.weights.h5")
+    return folder
 
 
 @pytest.fixture(scope="module")
 def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_all(in_pytorch(WEIGHTS), tmp_path_factory.mktemp("padded"))
+    folder = tmp_path_factory.mktemp("padded")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = model_of(in_pytorch(WEIGHTS))
+        model.save(folder / "whole.keras")
+        model.save_weights(folder / "only.weights.h5")
+        model.export(folder / "exported", verbose=False)
+    return folder
 
 
 def assert_whole(weights: Weights) -> None:
@@ -76,10 +90,10 @@ def test_every_form_gives_the_weights_back(saved: Path, form: str) -> None:
     source = loaded.source
     assert source.trained
     assert (source.label, source.padding) == (form, "same")
-    assert source.adapt(NETWORK) == NETWORK
+    assert source.adapt(NETWORK).layers == NETWORK.layers
 
 
-@pytest.mark.parametrize("form", FORMS[:-1])
+@pytest.mark.parametrize("form", ["whole.keras", "only.weights.h5", "exported"])
 def test_every_form_says_how_it_is_padded(padded: Path, form: str) -> None:
     loaded = load_weights(str(padded / form), NETWORK)
     assert_whole(loaded)
