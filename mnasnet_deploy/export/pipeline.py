@@ -203,7 +203,8 @@ class _Check:
         photos, source = self.builder.calibration, self.builder.weights.source
         if photos and not photos.synthetic and source.trained and source.dataset != "imagenet-1k":
             spread = np.linspace(0, len(photos.pixels) - 1, min(self.images, len(photos.pixels)))
-            return photos.pixels[np.unique(spread.round().astype(int))]
+            chosen: npt.NDArray[np.uint8] = photos.pixels[np.unique(spread.round().astype(int))]
+            return chosen
         return verification_images(self.builder.network.resolution, self.images)
 
     @cached_property

@@ -72,29 +72,26 @@ def _table() -> _Words:
 
 def _shift(sums: _Words, length: int) -> _Words:
     """The sums as they are after so many bytes of zeros."""
-    result = np.zeros_like(sums)
-    for bit, column in enumerate(_zeros(length)):
-        result ^= ((sums >> np.uint32(bit)) & np.uint32(1)) * column
-    return result
+    for bit in range(length.bit_length()):
+        if length >> bit & 1:
+            sums = _apply(_zeros(bit), sums)
+    return sums
 
 
-@functools.lru_cache(maxsize=64)
-def _zeros(length: int) -> tuple[np.uint32, ...]:
-    """What `length` zero bytes make of each single bit: the columns of a matrix over GF(2)."""
-    columns = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    step = columns.copy()
-    table = _table()
-    step = table[step & 0xFF] ^ (step >> np.uint32(8))  # one byte
-    while length:
-        if length & 1:
-            columns = _apply(step, columns)
-        step = _apply(step, step)
-        length >>= 1
-    return tuple(columns)
+@functools.cache
+def _zeros(bit: int) -> _Words:
+    """What 2**bit zero bytes make of each of a sum's four bytes: [4, 256]."""
+    if bit == 0:
+        places = np.uint32(8) * np.arange(4, dtype=np.uint32)[:, None]
+        sums = np.arange(256, dtype=np.uint32) << places
+        once: _Words = _table()[sums & 0xFF] ^ (sums >> np.uint32(8))
+        return once
+    half = _zeros(bit - 1)
+    return _apply(half, half)
 
 
-def _apply(matrix: _Words, columns: _Words) -> _Words:
-    result = np.zeros_like(columns)
-    for bit in range(32):
-        result ^= ((columns >> np.uint32(bit)) & np.uint32(1)) * matrix[bit]
+def _apply(tables: _Words, sums: _Words) -> _Words:
+    result: _Words = tables[0][sums & 0xFF]
+    for place in (1, 2, 3):
+        result ^= tables[place][(sums >> np.uint32(8 * place)) & 0xFF]
     return result

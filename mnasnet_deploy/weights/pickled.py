@@ -12,6 +12,7 @@ import pickle
 import pickletools
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -160,11 +161,13 @@ def _read_zip(path: Path, file: BinaryIO) -> object:
         entries = archive.infolist()
         if len(entries) > MAX_ENTRIES:
             raise ValueError("too many entries")
-        sizes = {}
+        sizes: dict[str, int] = {}
+        places: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise ValueError("its entries are compressed, PyTorch never does that")
             sizes[entry.filename] = entry.file_size
+            places[entry.filename] = entry
         pickles = [name for name in sizes if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError("no data.pkl in it")
@@ -181,17 +184,25 @@ def _read_zip(path: Path, file: BinaryIO) -> object:
         name = f"{root}data/{key}"
         if sizes.get(name) != count * ITEM_BYTES[dtype]:
             raise ValueError(f"{name} is missing or has not {count} elements")
-        return _Storage(dtype, count, partial(_read_entry, path, name))
+        return _Storage(dtype, count, partial(_read_entry, path, places[name]))
 
     return _load(io.BytesIO(data), path.name, storage)
 
 
-def _read_entry(path: Path, name: str) -> bytes:
+def _read_entry(path: Path, entry: zipfile.ZipInfo) -> bytes:
+    """The bytes of an uncompressed entry, without reading the list of all entries again."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    except (OSError, zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise WeightsError(f"{path.name}: {name} cannot be read ({error})") from error
+        with path.open("rb") as file:
+            file.seek(entry.header_offset)
+            # PKWARE's APPNOTE 4.3.7: lengths of the name and of the extra field end the header.
+            name, extra = struct.unpack("<26xHH", file.read(30))
+            file.seek(name + extra, 1)
+            content = file.read(entry.file_size)
+    except (OSError, struct.error) as error:
+        raise WeightsError(f"{path.name}: {entry.filename} cannot be read ({error})") from error
+    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise WeightsError(f"{path.name} is damaged: the checksum of {entry.filename} fails")
+    return content
 
 
 # ---- the format before PyTorch 1.6

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ def tiny(variant: str = "a1", classes: int = 10, multiplier: float = 0.35) -> Ne
     )
 
 
+@cache
 def trained(network: Network, seed: int = 3) -> Weights:
     """Weights no two tensors of which are equal, with every statistic awkward."""
     weights = initial_weights(network, seed)

@@ -86,6 +86,7 @@ def test_convert_writes_a_file_that_keeps_its_source(here: Path, mnasnet: Callab
 
 
 @pytest.mark.processes  # `show` loads the file in a child
+@pytest.mark.slow
 def test_export_takes_network_and_numbers_from_the_file(here: Path, mnasnet: Callable) -> None:
     run = mnasnet(
         "export", "--weights", "timm.pth", "--res", "64", "--int8", "--calibration", PHOTOS
@@ -113,6 +114,7 @@ def test_export_takes_network_and_numbers_from_the_file(here: Path, mnasnet: Cal
     assert digest != told["facts"]["calibration"]["digest"]
 
 
+@pytest.mark.slow
 def test_no_ema_makes_another_file(here: Path, mnasnet: Callable) -> None:
     arguments = ("export", "--weights", "net", "--res", "64")
     assert mnasnet(*arguments).code == 0
@@ -125,6 +127,7 @@ def test_no_ema_makes_another_file(here: Path, mnasnet: Callable) -> None:
     assert average["sha256"] != raw["sha256"]
 
 
+@pytest.mark.slow
 def test_what_was_asked_is_checked_and_nothing_is_written(here: Path, mnasnet: Callable) -> None:
     for options, hint in (
         (("--variant", "b1"), "--variant a1"),
@@ -140,6 +143,7 @@ def test_what_was_asked_is_checked_and_nothing_is_written(here: Path, mnasnet: C
     assert not Path("models").exists()
 
 
+@pytest.mark.slow
 def test_notes_of_the_file_are_said(here: Path, mnasnet: Callable) -> None:
     named = state_dict(NETWORK, trained(NETWORK).tensors, "timm")
     half = {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in named.items()}
@@ -149,6 +153,7 @@ def test_notes_of_the_file_are_said(here: Path, mnasnet: Callable) -> None:
     assert "float16 tensors were converted to float32" in run.err
 
 
+@pytest.mark.slow
 def test_weights_of_ones_own_are_verified_on_ones_own_photos(here: Path, mnasnet: Callable) -> None:
     weights = initial_weights(NETWORK)
     for dataset, images in (("", 3), ("imagenet-1k", 8)):
