@@ -47,6 +47,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(((one * other).sum(-1) / lengths).min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "side", "input_kind"), CASES)
 def test_float32_is_exact_on_even_and_odd_sides(variant: str, side: int, input_kind: str) -> None:
     network, weights = symmetric(side, variant)
@@ -67,6 +68,7 @@ def test_same_padding_would_be_something_else() -> None:
     assert np.abs(got - wanted).max() > 0.02 * np.abs(wanted).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("side", [64, 67])
 def test_every_scheme_follows(scheme: Scheme, side: int) -> None:

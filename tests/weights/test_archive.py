@@ -31,6 +31,7 @@ def special(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo, 
     return member, b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_files_and_folders_come_out_as_they_went_in(tmp_path: Path, mode: str) -> None:
     content = os.urandom(3 * 2**20 + 17)

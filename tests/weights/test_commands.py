@@ -38,6 +38,7 @@ def sidecar(name: str) -> dict:
     return json.loads(Path("models", f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_show_says_what_a_file_is(here: Path, mnasnet: Callable) -> None:
     run = mnasnet("weights", "show", "timm.pth")
     assert run.code == 0
@@ -52,6 +53,7 @@ def test_show_says_what_a_file_is(here: Path, mnasnet: Callable) -> None:
     assert "raw variables" in mnasnet("weights", "show", "net", "--no-ema").out
 
 
+@pytest.mark.slow
 def test_check_says_whether_it_fits_and_where_not(here: Path, mnasnet: Callable) -> None:
     run = mnasnet("weights", "check", "net/model.ckpt-7")
     assert run.code == 0

@@ -47,6 +47,7 @@ def assert_whole(path: Path) -> None:
         assert (loaded.tensors[name] == values).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inner",
     ["", "saved_model", "saved_model/variables", "saved_model/variables/variables",
@@ -57,6 +58,7 @@ def test_a_saved_model_is_found_from_any_of_its_parts(official: Path, inner: str
     assert_whole(official / inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), [("a.tgz", "w:gz"), ("a.bin", "w:gz"), ("a", "w")])
 def test_an_archive_is_told_by_its_content(
     official: Path, tmp_path: Path, name: str, mode: str

@@ -35,6 +35,7 @@ def assert_same(found: dict, wanted: dict) -> None:
         assert (found[name] == values).all(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
 @pytest.mark.parametrize(("family", "variant"), CASES)
 def test_names_and_layouts_become_canonical(
@@ -58,6 +59,7 @@ def test_names_and_layouts_become_canonical(
     assert source.preprocessing == (bicubic if family == "timm" else bilinear)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("multiplier", "whole"), [(0.5, 256), (0.75, 232), (1.0, 256), (1.3, 232)])
 def test_torchvisions_newer_recipe_has_another_crop(
     tmp_path: Path, multiplier: float, whole: int
@@ -306,6 +308,7 @@ def test_a_cut_file_is_one_line(tmp_path: Path, legacy: bool, keep: float) -> No
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     content = as_tensors({f"a{i}": np.ones(3, np.float32) for i in range(5)})

@@ -42,6 +42,7 @@ def test_the_checksum_is_castagnolis() -> None:
     assert crc32c(bytes(32)) == 0x8A9136AA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keras", [True, False])
 @pytest.mark.parametrize("variant", ["a1", "b1", "small", "d1"])
 def test_names_of_both_kinds_become_canonical(tmp_path: Path, variant: str, keras: bool) -> None:
@@ -71,6 +72,7 @@ def both(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndar
     return prefix, raw, average
 
 
+@pytest.mark.slow
 def test_the_averages_are_preferred_as_a_set(both: tuple) -> None:
     prefix, _, average = both
     found = from_official(prefix, "net")
@@ -80,6 +82,7 @@ def test_the_averages_are_preferred_as_a_set(both: tuple) -> None:
         assert (found.tensors[canonical] == average[name.removesuffix(EMA)]).all()
 
 
+@pytest.mark.slow
 def test_without_averages_the_raw_ones_are_taken(both: tuple) -> None:
     prefix, raw, _ = both
     found = from_official(prefix, "net", averaged=False)
@@ -98,6 +101,7 @@ def test_averages_alone_are_enough_and_have_no_raw_ones(tmp_path: Path) -> None:
         from_official(prefix, "net", averaged=False)
 
 
+@pytest.mark.slow
 def test_sets_are_never_mixed(tmp_path: Path) -> None:
     network = tiny()
     raw = official_names(network, trained(network).tensors)
@@ -138,6 +142,7 @@ def test_a_mobilenet_is_told_from_a_mnasnet(tmp_path: Path) -> None:
         from_official(write_bundle(tmp_path / "model.ckpt-1", names), "net")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
 def test_other_floats_are_converted_and_said(tmp_path: Path, dtype: str) -> None:
     network = tiny()
@@ -154,6 +159,7 @@ def test_other_floats_are_converted_and_said(tmp_path: Path, dtype: str) -> None
     assert f"{dtype} tensors were converted to float32" in found.source.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_missing_part_is_named(both: tuple, missing: int) -> None:
     prefix, _, _ = both
@@ -163,6 +169,7 @@ def test_a_missing_part_is_named(both: tuple, missing: int) -> None:
         from_official(prefix, "net")
 
 
+@pytest.mark.slow
 def test_a_part_that_is_cut_or_damaged_is_named(both: tuple) -> None:
     prefix, _, _ = both
     part = prefix.with_name(f"{prefix.name}.data-00001-of-00003")
@@ -185,6 +192,7 @@ def test_an_index_that_is_cut_or_none_is_refused(both: tuple, tmp_path: Path) ->
             read_bundle(prefix)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(place=st.integers(0, 10**9), value=st.integers(0, 255))
 def test_a_flipped_byte_in_the_index_is_an_error_or_harmless(
