@@ -12,7 +12,7 @@ DEMO = --variant a1 --multiplier 0.5 --res 160
 # Enough for a first picture; the defaults are for numbers to keep.
 QUICK = --launches 6 --max-launches 6 --runs 20 --min-seconds 0.5 --warmup-seconds 0.5
 
-# Files of tests on all cores, four at most: TensorFlow takes half a GiB in each.
+# Tests on all cores, four at most: TensorFlow takes half a GiB in each.
 WORKERS = -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup demo test test-fast test-long check bench lock dist clean

@@ -37,6 +37,7 @@ def test_without_a_scheme_it_is_float32_in_models(mnasnet: Command, models: Path
     ]
 
 
+@pytest.mark.slow
 def test_options_repeat_and_multiply(mnasnet: Command, models: Path) -> None:
     done = mnasnet(
         "export", "--variant", "small", "--variant", "a1", "--multiplier", "0.35",
