@@ -23,6 +23,7 @@ from .networks import (
     Variants,
     networks,
 )
+from .published import BaseUrl, Offline, published_weights
 
 if TYPE_CHECKING:
     from mnasnet_deploy.export.images import CalibrationSet
@@ -52,9 +53,21 @@ def export(
     weights: Annotated[
         str,
         typer.Option(
-            metavar="SOURCE", help="random, random:SEED or a .safetensors file in canonical names."
+            metavar="SOURCE",
+            help="auto: official weights if they can be had, else random ones; official; "
+            "timm:NAME; torchvision:NAME; random; random:SEED; or a .safetensors file in "
+            "canonical names.",
         ),
     ] = "random",
+    allow_other_resolution: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-resolution",
+            help="Take published weights of the nearest resolution where there are none of this.",
+        ),
+    ] = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder the files are written to.")
     ] = Path("models"),
@@ -146,6 +159,14 @@ def export(
     if io and "int8" not in schemes:
         raise InputError("--io is for int8 files; add --int8")
 
+    sources = published_weights(
+        weights,
+        found,
+        allow_other_resolution=allow_other_resolution,
+        offline=offline,
+        base_url=base_url,
+    )
+
     # From here on tensors are needed: 0.2 s of imports.
     from mnasnet_deploy.export.calibrate import parse_policy
     from mnasnet_deploy.export.graph import Options
@@ -159,7 +180,7 @@ def export(
     requests = [
         Request(
             network=network,
-            weights=weights,
+            weights=source,
             schemes=schemes,
             options=Options(input=input, io=io, softmax=softmax),
             calibration=sets.get(network.resolution),
@@ -172,7 +193,7 @@ def export(
             verify_images=verify_images,
             threads=1 if processes > 1 else jobs or os.cpu_count() or 1,
         )
-        for network in found
+        for network, source in zip(found, sources, strict=True)
     ]
     outcomes = _run(requests, processes, quiet=json)
     if json:
