@@ -262,7 +262,9 @@ def _measure(
                 for reason in outcome.reasons:
                     console.say(f"  {reason}")
     except KeyboardInterrupt:
-        console.say(f"{len(records)} of {len(cells)} measurements are finished and kept")
+        console.say(
+            f"interrupted: {len(records)} of {len(cells)} measurements are finished and kept"
+        )
         raise
     if records:
         console.say(f"{len(records)} records added to {results}; see them with 'mnasnet table'")

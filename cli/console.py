@@ -30,6 +30,7 @@ def out(text: str) -> None:
         return
     try:
         sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()  # a reader of a pipe sees each result when it is there
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -25,7 +25,7 @@ __all__ = [
 
 ROOT = Path("/")
 RUNTIME = "ai-edge-litert"
-LOAD_WINDOW_S = 0.5
+LOAD_WINDOW_S = 0.2
 KHZ_PER_MHZ = 1e3
 MILLIDEGREES = 1e3
 BYTES_PER_MIB = 1024**2
@@ -88,7 +88,9 @@ def read_conditions(
     after = cpu_times(root)
     load = None
     if before and after and after.total_s > before.total_s:
-        load = (after.busy_s - before.busy_s) / (after.total_s - before.total_s)
+        # The kernel lets the time spent waiting for a disk go backwards: clip what that leaves.
+        share = (after.busy_s - before.busy_s) / (after.total_s - before.total_s)
+        load = min(1.0, max(0.0, share))
     folders = _clock_folders(cpus, root)
     clocks = _mhz(folders, "scaling_cur_freq") or _cpuinfo_mhz(root)
     governors = sorted({text for folder in folders if (text := _text(folder / "scaling_governor"))})

@@ -13,7 +13,7 @@ from mnasnet_deploy.errors import InputError
 
 __all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "pin"]
 
-RETRY_S = 1.0
+RETRY_S = 0.2
 
 
 def allowed_cpus() -> frozenset[int]:
