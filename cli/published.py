@@ -95,7 +95,9 @@ def _warn(resolved: "Sequence[Resolved]") -> None:
     """One line for all networks without weights, and one for each that takes another's."""
     without = [one for one in resolved if one.reason]
     if without:
-        more = f" (and {len(without) - 1} more networks)" if len(without) > 1 else ""
+        more = {1: "", 2: " (and 1 more network)"}.get(
+            len(without), f" (and {len(without) - 1} more networks)"
+        )
         console.warn(f"{_label(without[0].network)}{more}: {without[0].warning}")
     for one in resolved:
         if one.warning and not one.reason:

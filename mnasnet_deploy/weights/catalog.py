@@ -34,8 +34,6 @@ IMAGENET_CLASSES: Final = 1000
 # parenthesis; the files have none in their names.
 _OFFICIAL_URL = "https://storage.googleapis.com/cloud-tpu-checkpoints/mnasnet/{name}.tgz"
 _OFFICIAL_SOURCE = "README of tensorflow/tpu models/official/mnasnet"
-# CROP_PADDING in the original's preprocessing.py: the crop is S / (S + 32) of the short side.
-_CROP_PADDING = 32
 _TIMM_URL = "https://huggingface.co/timm/{repository}/resolve/{revision}/model.safetensors"
 _TIMM_SOURCE = "results-imagenet.csv of huggingface/pytorch-image-models"
 _TORCHVISION_URL = "https://download.pytorch.org/models/{file}"
@@ -77,8 +75,10 @@ class Checkpoint:
         sha256: of the file, or as many of its first digits as are known; empty where no one
             published it.
         licence: SPDX name, of the repository where the file itself carries none.
-        crop: side of the centre crop over the photo's short side, in evaluation.
-        interpolation: how the crop is resized; `tf1-bilinear` has no half-pixel centres and no
+        crop: (part, whole) of a photo in evaluation: the shorter side becomes S * whole // part,
+            then the centre S x S is cut out. None: the centre S / (S + 32) of the shorter side is
+            cut out first, then resized (CROP_PADDING in the original's preprocessing.py).
+        interpolation: how it is resized; `tf1-bilinear` has no half-pixel centres and no
             antialiasing, the two others are Pillow's. All sources normalise by ImageNet's mean and
             standard deviation.
         published: the publisher's accuracy.
@@ -96,7 +96,7 @@ class Checkpoint:
     file: str
     sha256: str = ""
     licence: str
-    crop: float
+    crop: tuple[int, int] | None
     interpolation: Interpolation
     published: Accuracy
     measured: tuple[Accuracy, ...] = ()
@@ -219,7 +219,7 @@ def _archive(
         url=_OFFICIAL_URL.format(name=name),
         file=f"{name}.tgz",
         licence="Apache-2.0",
-        crop=resolution / (resolution + _CROP_PADDING),
+        crop=None,
         interpolation="tf1-bilinear",
         published=published,
         measured=measured,
@@ -247,7 +247,7 @@ def _timm(
         file=f"{recipe}.safetensors",
         sha256=sha256,
         licence="Apache-2.0",
-        crop=0.875,
+        crop=(7, 8),
         interpolation="bicubic",
         published=Accuracy(top1=published[0], top5=published[1], source=_TIMM_SOURCE),
         measured=measured,
@@ -303,7 +303,7 @@ def _torchvision(
         file=file,
         sha256=file.removesuffix(".pth").rpartition("-")[2],
         licence="BSD-3-Clause",
-        crop=224 / resize,
+        crop=(224, resize),
         interpolation="bilinear",
         published=Accuracy(top1=published[0], top5=published[1], source=_TORCHVISION_SOURCE),
         measured=measured,

@@ -226,10 +226,12 @@ class Fetcher:
         def advance(done: int, total: int | None) -> None:
             progress(checkpoint, done, total)
 
-        while True:
+        problem = ""
+        for last in (False, True):
             resumed = download(url, part, path.name, self._web, stop=stop, advance=advance)
             try:
-                sha256, problem = sha256_of(part), incomplete(part, path.name)
+                sha256, size = sha256_of(part), part.stat().st_size
+                problem = incomplete(part, path.name)
             except OSError as error:
                 raise NotReadyError(f"cannot read {part}: {error.strerror or error}") from error
             if problem:
@@ -239,9 +241,8 @@ class Fetcher:
             if not problem:
                 break
             discard(part)
-            if not resumed:  # else what was kept of an earlier run may be to blame
+            if last or not resumed:  # else what was kept of an earlier try may be to blame
                 raise MnasnetError(f"{url}: {problem}")
-        size = part.stat().st_size
         # First the receipt: a file never lies there without what it is held against.
         write_receipt(path, Receipt(sha256=sha256, size_bytes=size, url=url))
         try:

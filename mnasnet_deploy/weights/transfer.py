@@ -194,7 +194,7 @@ class _Blocks:
         try:
             block: bytes = self._body.read1(wanted)
         except TimeoutError as error:
-            raise TransferError("nothing comes any more") from error
+            raise TransferError("the server does not go on") from error
         except (OSError, http.client.HTTPException) as error:
             raise TransferError(
                 f"the connection broke ({error or type(error).__name__})"
@@ -213,7 +213,7 @@ def _continues(response: Response, note: _Note, start: int) -> bool:
     validator = _validator(response.headers)
     return (
         first == start
-        and last == total - 1
+        and first <= last == total - 1
         and note.total in (None, total)
         and validator in ("", note.validator)
     )

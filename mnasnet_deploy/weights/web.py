@@ -108,7 +108,9 @@ class Web:
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
         )
         try:
-            answer = self._opener.open(request, timeout=self.limits.stall_s)
+            # Only a ceiling: `connect` has the first word, and sets what holds from then on.
+            ceiling_s = self.limits.connect_s + self.limits.stall_s
+            answer = self._opener.open(request, timeout=ceiling_s)
         except urllib.error.HTTPError as error:
             self._remember(host)
             with error:
@@ -316,7 +318,7 @@ def _unreachable_text(host: str, reason: str) -> str:
 def _words(error: object) -> str:
     """An error of the network in few words."""
     if isinstance(error, TimeoutError):
-        return "nothing comes any more"
+        return "no answer"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:
