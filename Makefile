@@ -12,6 +12,9 @@ DEMO = --variant a1 --multiplier 0.5 --res 160
 # Enough for a first picture; the defaults are for numbers to keep.
 QUICK = --launches 6 --max-launches 6 --runs 20 --min-seconds 0.5 --warmup-seconds 0.5
 
+# Files of tests on all cores, four at most: TensorFlow takes half a GiB in each.
+WORKERS = -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: help setup demo test test-fast test-long check bench lock dist clean
 .DEFAULT_GOAL := help
 
@@ -26,10 +29,10 @@ demo: $(VENV)/.base  ## export a network as float32 and int8, measure both here,
 	$(BIN)/mnasnet table
 
 test: $(VENV)/.extras  ## all tests but the longest (installs TensorFlow; under 6 minutes)
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest $(WORKERS) -m "not long"
 
 test-fast: $(VENV)/.extras  ## the quick tests, with TensorFlow out of reach (under 20 s)
-	$(BIN)/pytest --no-tensorflow -m "not (slow or tensorflow or long)"
+	$(BIN)/pytest $(WORKERS) --no-tensorflow -m "not (slow or tensorflow or long)" --durations=5 --durations-min=0.5
 
 test-long: $(VENV)/.extras  ## everything, the oracles that take minutes included
 	$(BIN)/pytest
@@ -38,10 +41,11 @@ check: $(VENV)/.extras  ## lint, format, types, documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mnasnet table --check README.md
 	$(BIN)/pytest -q tests/test_docs.py -m "not slow"
 
 bench: $(VENV)/.extras  ## how fast the tool itself is, against TensorFlow's converter
-	$(BIN)/python -P benchmarks/run.py
+	$(BIN)/python benchmarks/run.py
 
 lock:  ## renew constraints.txt from the newest versions that pyproject.toml allows
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make lock needs Python 3.11")'

@@ -75,6 +75,17 @@ def test_a_shell_block_of_the_readme_runs_in_a_clone(clone, block):
     assert done.stdout
 
 
+@pytest.mark.processes  # importing TensorFlow starts one
+@pytest.mark.tensorflow
+@pytest.mark.slow
+@pytest.mark.processes  # importing TensorFlow asks the system what it is
+@pytest.mark.parametrize("block", _fenced("python"), ids=lambda block: block.splitlines()[-1])
+def test_a_python_block_of_the_readme_runs(block):
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["model"].output_shape == (None, 10)
+
+
 def test_the_readme_opens_with_the_two_commands():
     assert BLOCKS[0] == "make demo\nmake test\n"
 

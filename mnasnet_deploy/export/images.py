@@ -131,7 +131,9 @@ def load_pixels(path: Path, resolution: int) -> Pixels:
         try:
             return _load(path, (resolution,))[1][0]
         except ImageError as error:
-            raise ImageError(f"cannot use image {path}: {error} (give a whole JPEG or PNG file)") from None
+            raise ImageError(
+                f"cannot use image {path}: {error} (give a whole JPEG or PNG file)"
+            ) from None
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -80,8 +80,10 @@ def run_in_child(path: Path, images: _Array | None = None) -> _Array | None:
         np.save(given, images)
     try:
         child = subprocess.run(  # our own interpreter and module, no shell
-            [sys.executable, "-P", "-m", __name__, os.fspath(path.resolve())],
+            [sys.executable, "-m", __name__, os.fspath(path.resolve())],
             input=given.getvalue(),
+            # Found there is this package and nothing of the user's folder; Python 3.10 has no -P.
+            cwd=Path(__file__).resolve().parents[2],
             capture_output=True,
             timeout=LOAD_DEADLINE_S,
             check=False,

@@ -2,11 +2,13 @@
 
 Dead leaves: opaque disks falling on each other, their radii r by the density r^-3, is the model
 whose edges, occlusions and scale invariance come closest to photographs (Lee, Mumford, Huang:
-"Occlusion models for natural images", 2001). Ranges from such images come within two points of
-agreement of ranges from photos; noise is far off (EfficientNet-Lite0, real weights).
+"Occlusion models for natural images", 2001). int8 EfficientNet-Lite0 with its real weights agreed
+with float on 600 crops of photos in 0.756 when calibrated on these images (mean of three seeds), in
+0.775 on other crops of the same photos, in 0.578 on uniform noise. Soft edges, larger disks
+and less contrast did worse than what is below.
 
-Everything is integers and correctly rounded square roots over raw PCG64 words, so an image is the
-same on every machine and with every NumPy. An image's content does not depend on how many are made.
+Everything is integers and correctly rounded divisions and square roots over raw PCG64 words, so an
+image is the same on every machine and with every NumPy. It does not depend on how many are made.
 """
 
 import functools
@@ -31,7 +33,6 @@ from mnasnet_deploy.export.preprocessing import Pixels, prepare
 
 __all__ = ["VERIFICATION_PHOTOS", "dead_leaves", "synthetic_calibration", "verification_images"]
 
-_Array = npt.NDArray[np.generic]
 _Integers = npt.NDArray[np.integer]
 
 DATA: Final = Path(__file__).parent / "data"
@@ -40,10 +41,10 @@ VERIFICATION_PHOTOS = ("astronaut.jpg", "chelsea.jpg")
 # No calibration uses it: the users' seeds end at 2**32.
 VERIFICATION_SEED = 2**40
 
-# Radii as shares of the image's side: 2 pixels of 224 to half of the side. With 1500 disks a place
-# is covered 1500 * 2 pi ln(56) / 112**2 = 3 times on average; where none fell, the image's own
-# colour shows.
-SMALLEST, LARGEST = 1 / 112, 1 / 2
+# Radii are the image's side divided by 112 to 2: 2 pixels of 224 to half of the side. With 1500
+# disks a place is covered 1500 * 2 pi ln(56) / 112**2 = 3 times on average; where none fell, the
+# image's own colour shows.
+FINEST, COARSEST = 112, 2
 DISKS = 1500
 # Centres and radii are rounded to this share of a pixel.
 STEPS = 8
@@ -58,7 +59,7 @@ COMPONENTS = (
 VARIANCES = (0.2175, 0.0188, 0.0045)
 # Share of the variance that a whole image has in common: a channel's standard deviation is 0.28
 # over all images and 0.226 within one.
-SHARED = 1 - (0.226 / 0.28) ** 2
+SHARED = 1 - (0.226 * 0.226) / (0.28 * 0.28)
 # Four bytes add up to a nearly normal number with this mean and standard deviation.
 BYTES_MEAN, BYTES_DEVIATION = 510, math.sqrt(4 * (256**2 - 1) / 12)
 FRACTION_BITS = 16
@@ -98,21 +99,25 @@ def _paint(numbers: range, side: int, seed: int) -> npt.NDArray[np.uint32]:
     spans = (side + 2 * reaches) * STEPS
     centres = (centres * spans[:, None, None] >> 32) - (reaches * STEPS)[:, None, None]
     widths = np.minimum(2 * reaches + 1, side)
-    corners = (centres >> 3) - reaches[:, None, None]
+    corners = centres // STEPS - reaches[:, None, None]
     corners = np.clip(corners, 0, (side - widths)[:, None, None])
     canvas = np.empty((len(numbers), side, side), "<u4")
     canvas[:] = colours[0][:, None, None]
     images = np.arange(len(numbers))
+    # 32 bits hold the square of a distance within the largest window, and are the fastest.
+    centres, corners = centres.astype(np.int32), corners.astype(np.int32)
+    steps = np.arange(side, dtype=np.int32) * STEPS + STEPS // 2
     for disk in range(DISKS):
         width = int(widths[disk])
-        corner, centre = corners[disk], centres[disk]
-        steps = np.arange(width) * STEPS + STEPS // 2
-        away = corner[:, :, None] * STEPS + steps - centre[:, :, None]  # [images, (y, x), width]
-        away = (away * away).astype(np.int32)
-        covered = away[:, 0, :, None] + away[:, 1, None, :] <= squares[disk]
+        start = corners[disk] * STEPS - centres[disk]
+        away = start[:, :, None] + steps[:width]  # [images, (y, x), width]
+        away *= away
+        covered = away[:, 0, :, None] + away[:, 1, None, :] <= int(squares[disk])
         windows = sliding_window_view(canvas, (width, width), axis=(1, 2), writeable=True)
-        place = images, corner[:, 0], corner[:, 1]
-        windows[place] = np.where(covered, colours[disk + 1][:, None, None], windows[place])
+        place = images, corners[disk, :, 0], corners[disk, :, 1]
+        painted = windows[place]
+        np.copyto(painted, colours[disk + 1][:, None, None], where=covered)
+        windows[place] = painted
     return canvas
 
 
@@ -129,7 +134,7 @@ def _scene(seed: int, number: int) -> tuple[_Integers, _Integers]:
     levels = levels + 2 ** (FRACTION_BITS - 1) + normal[0] @ common
     levels = levels + np.concatenate([np.zeros((1, 3), np.int64), normal[1:] @ own])
     levels = np.clip(levels >> FRACTION_BITS, 0, 255)
-    return centres, levels[:, 0] | levels[:, 1] << 8 | levels[:, 2] << 16
+    return centres, (levels[:, 0] | levels[:, 1] << 8 | levels[:, 2] << 16).astype("<u4")
 
 
 def _spread(share: float) -> _Integers:
@@ -154,8 +159,8 @@ def _radii(seed: int, side: int) -> tuple[_Integers, _Integers]:
     """
     stream = np.random.PCG64(np.random.SeedSequence([seed, 0, 1]))
     chance = (stream.random_raw(DISKS) >> 11).astype(np.float64) / 2**53
-    # The share of radii below r is (SMALLEST^-2 - r^-2) / (SMALLEST^-2 - LARGEST^-2).
-    most, least = SMALLEST**-2, LARGEST**-2
+    # With r in sides, the share of radii below r is (most - r^-2) / (most - least).
+    most, least = FINEST * FINEST, COARSEST * COARSEST
     radii = np.sqrt(1 / (most - chance * (most - least))) * (side * STEPS)
     squares = np.floor(radii * radii).astype(np.int64)
     reaches = np.ceil(radii / STEPS).astype(np.int64)

@@ -59,7 +59,7 @@ _RUNTIMES = {
     ("DEPTHWISE_CONV_2D", 6): (2, 3, 0),
     ("FULLY_CONNECTED", 9): (2, 3, 0),
     ("CONV_2D", 5): (2, 4, 0),
-    **{(kind, version): (1, 14, 0) for kind, version in _INT8_VERSIONS.items()},
+    **dict.fromkeys(_INT8_VERSIONS.items(), (1, 14, 0)),
 }
 # The converter leaves smaller weights in float: they cost little and quantizing them gains nothing.
 MIN_DYNAMIC_ELEMENTS = 1024

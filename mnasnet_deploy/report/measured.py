@@ -203,7 +203,7 @@ def measured_legend(parts: Sequence[Part], records: Iterable[Record]) -> Iterato
     noisy = [reason for record in used if record.verdict == "noisy" for reason in record.reasons]
     names = f" ({', '.join(sorted(reason_names(noisy)))})" if noisy else ""
     meanings = {
-        NOISY: f"the interval or the drift is too wide{names}",
+        NOISY: f"measured, but unsteady{names}: trust it less",
         UNTRAINED: "untrained weights: time and size only",
         SYNTHETIC: "int8 ranges calibrated on generated images",
         ABSENT: "the file is not here; measured on the last bytes it had",

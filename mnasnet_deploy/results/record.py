@@ -328,8 +328,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:  # tuple[X, ...]
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{where} is not a list")
-        if arguments[0] is float:  # thousands of samples
-            return tuple([_number(item, where) for item in value])
+        if arguments[0] is float and set(map(type, value)) == {float}:
+            # Thousands of samples: looked at without a call for each.
+            if not all(map(math.isfinite, value)):
+                raise InputError(f"{where} is not finite")
+            return tuple(value)
         return tuple(_value(arguments[0], item, where) for item in value)
     if is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), value, where)

@@ -39,6 +39,7 @@ def records(folder):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_two_files_give_two_records_and_a_line_each(mnasnet, folder, tiny_float32, tiny_int8):
     run = mnasnet("bench", tiny_float32, tiny_int8, *QUICK, "--seed", 5, "--threads", 2)
     assert run.code == 0, run.err
@@ -143,6 +144,7 @@ def test_a_plan_says_what_would_run_and_writes_nothing(mnasnet, folder, tiny_flo
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_plan_for_programs(mnasnet, folder, tiny_float32, tiny_int8):
     run = mnasnet("bench", tiny_float32, tiny_int8, "--plan", "--json", "--launches", 4)
     plan = json.loads(run.out)
@@ -226,6 +228,7 @@ def test_a_broken_file_is_one_line_and_nothing_is_written(mnasnet, folder, tiny_
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["crashing", "refused"])
 def test_a_file_that_no_runtime_takes_is_one_line_and_nothing_is_written(
     mnasnet, folder, handmade, kind
@@ -239,6 +242,7 @@ def test_a_file_that_no_runtime_takes_is_one_line_and_nothing_is_written(
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_file_that_fails_does_not_stop_the_others(mnasnet, folder, handmade, tiny_int8):
     empty = _broken("empty", folder / "empty.tflite", tiny_int8)
     run = mnasnet("bench", handmade / "crashing.tflite", empty, tiny_int8, *QUICK, "--json")

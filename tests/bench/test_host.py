@@ -45,6 +45,7 @@ def test_a_launch_keeps_every_run(tiny_float32, quick):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_launch_lasts_as_long_as_the_settings_ask(tiny_float32, quick):
     timing = HOST.launch(tiny_float32, dataclasses.replace(quick, min_ms=200.0), FAST)
     assert len(timing.samples_ms) > quick.runs
@@ -52,6 +53,7 @@ def test_a_launch_lasts_as_long_as_the_settings_ask(tiny_float32, quick):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_very_fast_file_does_not_fill_the_disk(handmade, quick):
     settings = dataclasses.replace(quick, min_ms=60_000.0)
     timing = HOST.launch(handmade / "foreign.tflite", settings, FAST)
@@ -59,6 +61,7 @@ def test_a_very_fast_file_does_not_fill_the_disk(handmade, quick):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
 def test_a_trial_says_what_the_delegate_took(tiny_int8, quick, delegate):
     trial = HOST.trial(tiny_int8, dataclasses.replace(quick, delegate=delegate))
@@ -101,6 +104,7 @@ def test_a_file_that_crashes_the_runtime_is_one_line(handmade, quick):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_file_the_runtime_refuses_is_one_line_with_its_reason(handmade, quick):
     with pytest.raises(
         ModelFileError, match=r"refused\.tflite is refused by the runtime \(.*T"
@@ -117,6 +121,7 @@ def test_a_file_that_hangs_is_given_up(handmade, quick):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "rule"), [("crashing", "CRASHED"), ("refused", "REFUSED"), ("hanging", "HUNG")]
 )
@@ -147,6 +152,7 @@ def test_a_worker_whose_parent_is_gone_ends_itself(handmade):
 
 @linux
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_launch_runs_on_the_cpus_it_was_pinned_to(tiny_float32, quick):
     cpu = max(system.allowed_cpus())
     timing = HOST.launch(tiny_float32, dataclasses.replace(quick, cpus=(cpu,)), FAST)
@@ -154,6 +160,7 @@ def test_a_launch_runs_on_the_cpus_it_was_pinned_to(tiny_float32, quick):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_the_worker_is_light(tmp_path):
     """Whatever it imports adds to the memory and the start of what is measured."""
     code = (
@@ -174,6 +181,7 @@ def test_the_worker_is_light(tmp_path):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_module_in_the_users_folder_is_not_taken_for_ours(
     tiny_float32, quick, tmp_path, monkeypatch
 ):
@@ -183,12 +191,14 @@ def test_a_module_in_the_users_folder_is_not_taken_for_ours(
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_path_relative_to_the_users_folder_is_found(tiny_float32, quick, monkeypatch):
     monkeypatch.chdir(tiny_float32.parent)
     assert HOST.trial(Path(tiny_float32.name), quick).run_ms > 0
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_runtime_that_does_not_load_is_the_machines_fault(
     tiny_float32, quick, tmp_path, monkeypatch
 ):
@@ -294,6 +304,7 @@ def test_this_machine_describes_itself(quick):
 
 @linux
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_limit_that_changes_during_a_launch_voids_it(tiny_float32, quick, laptop):
     cpus = laptop / "sys/devices/system/cpu"
     for cpu in system.allowed_cpus() - {0}:

@@ -1,6 +1,8 @@
 """Every reason a number is not believed for, alone, and the rule that says when to stop."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -100,6 +102,15 @@ def test_launches_in_two_groups_are_named_for_it():
 
 def test_every_reason_is_tested_and_known():
     assert {*ALONE, "LAUNCH-SPREAD", "BIMODAL"} == {*INVALID_REASONS, *NOISY_REASONS}
+
+
+def test_every_reason_is_explained_in_the_readme():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([A-Z-]+)` \| (invalid|noisy) \|", readme, flags=re.MULTILINE))
+    assert rows == {
+        **dict.fromkeys(INVALID_REASONS, "invalid"),
+        **dict.fromkeys(NOISY_REASONS, "noisy"),
+    }
 
 
 def test_few_launches_say_what_their_interval_covers():

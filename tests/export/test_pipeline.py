@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mnasnet_deploy.errors import VerificationError
@@ -60,6 +59,7 @@ def test_the_same_recipe_is_up_to_date_and_touches_nothing(tmp_path: Path) -> No
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -28,6 +28,7 @@ CASES: tuple[tuple[Scheme, Options], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.parametrize(("scheme", "options"), CASES, ids=str)
 def test_the_python_lines_run_and_agree_with_the_contract(

@@ -42,6 +42,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(((one * other).sum(-1) / lengths).min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_runs_in_every_scheme_and_agrees_with_float32(

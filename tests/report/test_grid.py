@@ -112,18 +112,18 @@ def test_every_other_row_says_that_it_was_not_measured(make_record, here):
 
 def test_an_invalid_measurement_does_not_hide_an_older_good_one(make_record, here):
     good = make_record(minute=0)
-    bad = make_record(minute=1, verdict="invalid", reasons=("CLOCK_DROP: to 600 MHz",))
+    bad = make_record(minute=1, verdict="invalid", reasons=("CLOCK-DROP: to 600 MHz",))
     table = build_table("mnasnet-a1", [good, bad], here(FILE="first"))
     assert _cell(table).record == good.id
 
 
 def test_where_only_invalid_measurements_are_their_reason_is_named(make_record, here):
     bad = make_record(
-        verdict="invalid", reasons=("CLOCK_DROP: to 600 MHz", "HOT: 61 C"), estimated=False
+        verdict="invalid", reasons=("CLOCK-DROP: to 600 MHz", "HOT: 61 C"), estimated=False
     )
     table = build_table("mnasnet-a1", [bad], here(FILE="first"))
     cell = _cell(table)
-    assert cell.text == "invalid: CLOCK_DROP, HOT"
+    assert cell.text == "invalid: CLOCK-DROP, HOT"
     assert cell.reasons == bad.reasons
     assert (table.shown_records, table.used_records) == ((), (bad.id,))
 
@@ -168,7 +168,7 @@ def test_one_row_speaks_of_one_file_also_when_it_is_not_here(make_record):
 def test_marks_of_verdict_and_of_untrained_and_synthetic_files(make_record, here):
     record = make_record(
         verdict="noisy",
-        reasons=("INTERVAL_WIDE: 12 % of the median", "DRIFT: 8 %"),
+        reasons=("WIDE-INTERVAL: 12 % of the median", "TREND: 8 %"),
         untrained=True,
         synthetic_calibration=True,
     )
@@ -176,7 +176,7 @@ def test_marks_of_verdict_and_of_untrained_and_synthetic_files(make_record, here
     assert _cell(table).shown == "1.52 [1.50, 1.55] ~noisy u s"
     legend = {entry.mark: entry.meaning for entry in table.legend}
     assert "untrained weights: time and size only" in legend["u"]
-    assert "DRIFT, INTERVAL_WIDE" in legend["~noisy"]
+    assert "TREND, WIDE-INTERVAL" in legend["~noisy"]
     assert "generated images" in legend["s"]
     assert "97.9 %" in legend["measured"]
 

@@ -24,9 +24,9 @@ def test_a_time_has_the_figures_that_its_interval_supports(times, text):
 
 
 def test_reasons_are_known_by_their_names():
-    assert reason_names(["HOT: 61 C", "CLOCK_DROP to 600 MHz", "HOT: 62 C"]) == [
+    assert reason_names(["HOT: 61 C", "CLOCK-DROP to 600 MHz", "HOT: 62 C"]) == [
         "HOT",
-        "CLOCK_DROP",
+        "CLOCK-DROP",
     ]
     assert reason_names(["A fan was off", "x" * 100]) == ["A fan was off", "x" * 40]
     assert reason_names([]) == []

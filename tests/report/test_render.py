@@ -27,7 +27,7 @@ def table(make_record, building):
             resolution=96,
             median_ms=0.8765,
             verdict="noisy",
-            reasons=("INTERVAL_WIDE: 12 % of the median",),
+            reasons=("WIDE-INTERVAL: 12 % of the median",),
         ),
         make_record(minute=3, resolution=128, verdict="invalid", reasons=("HOT: 61 C",)),
         make_record(minute=4, resolution=192, content="second"),

@@ -42,6 +42,7 @@ def block_deviations(network: Network, pixels: np.ndarray, seed: int = 0) -> dic
     return {block: float(np.concatenate(found).std()) for block, found in values.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiplier", MULTIPLIERS, ids=render_multiplier)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_block_keeps_a_deviation_between_a_tenth_and_ten(

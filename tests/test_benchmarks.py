@@ -1,0 +1,36 @@
+"""`make bench` works from end to end; what it measures only a quiet machine can say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / "benchmarks" / "run.py"
+
+
+@pytest.mark.long
+@pytest.mark.tensorflow
+@pytest.mark.processes
+def test_the_quick_benchmark_prints_a_table_of_the_rows_asked_for(tmp_path):
+    rows = ["--only", "float32", "--only", "cold", "--only", "startup", "--only", "memory"]
+    done = subprocess.run(
+        [sys.executable, RUN, "--quick", *rows],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 5  # head, and startup has two rows
+    assert all(line.rstrip(" |").endswith(("reached", "missed")) for line in lines[2:])
+    assert "not a measurement" in done.stdout
+    assert str(tmp_path) not in done.stdout
+
+
+@pytest.mark.processes
+def test_the_benchmark_names_its_rows_where_one_is_unknown(tmp_path):
+    done = subprocess.run(
+        [sys.executable, RUN, "--only", "everything"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "float32" in done.stderr
