@@ -1,10 +1,12 @@
 """`mnasnet weights list`, `mnasnet weights fetch` and `mnasnet export --weights` as commands."""
 
+import contextlib
 import json
 import time
 
 import pytest
 
+from mnasnet_deploy.cli import console
 from mnasnet_deploy.weights.catalog import checkpoints
 
 SMALL = ("--variant", "a1", "--multiplier", "0.35", "--res", "96", "--verify-images", "1")
@@ -109,6 +111,28 @@ def test_without_a_network_a_command_costs_three_seconds(mnasnet, black_hole):
     assert time.monotonic() - start < 3.5
     assert run.code == 3
     assert "no answer within 3 s" in run.err
+
+
+def test_the_bar_counts_the_bytes_of_all_files_together(
+    mnasnet, publisher, answer, archive, make_archive, monkeypatch
+):
+    moves = []
+
+    @contextlib.contextmanager
+    def progress(description, total, *, in_bytes):
+        assert (total, in_bytes) == (0, True)
+        yield lambda steps, *, added: moves.append((steps, added))
+
+    monkeypatch.setattr(console, "progress", progress)
+    other = make_archive(1)
+    publisher.serve("/mnasnet-a1.tgz", answer(content=archive, sends=100_000, etag=None),
+                    answer(content=archive))  # fmt: skip
+    publisher.serve("/mnasnet-small.tgz", answer(content=other, chunked=True))
+    run = mnasnet("weights", "fetch", "mnasnet-a1", "mnasnet-small", "--base-url", publisher.url)
+    assert run.code == 0
+    both = len(archive) + len(other)
+    assert [sum(column) for column in zip(*moves, strict=True)] == [both, both]
+    assert min(steps for steps, _ in moves) < 0  # what had to come again
 
 
 # ---- export
