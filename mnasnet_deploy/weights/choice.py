@@ -7,9 +7,7 @@ from mnasnet_deploy.errors import WeightsError
 from mnasnet_deploy.weights.canonical import Weights, read_safetensors
 from mnasnet_deploy.weights.initial import MAX_SEED, initial_weights
 
-__all__ = ["DEFAULT_WEIGHTS", "load_weights"]
-
-DEFAULT_WEIGHTS = "random"
+__all__ = ["load_weights"]
 
 
 def load_weights(choice: str, network: Network) -> Weights:

@@ -21,7 +21,8 @@ from mnasnet_deploy.weights.catalog import find_checkpoint
 from mnasnet_deploy.weights.fetch import Fetcher
 from mnasnet_deploy.weights.web import Limits
 
-QUICK = Limits(connect_s=2.0, stall_s=0.3, tries=3, pause_s=0.0)
+PATIENT = Limits(connect_s=10.0, stall_s=10.0, tries=3, pause_s=0.0)
+HASTY = Limits(connect_s=0.3, stall_s=0.3, tries=3, pause_s=0.0)
 
 
 @dataclass(kw_only=True)
@@ -179,6 +180,12 @@ def answer() -> type[Answer]:
 
 
 @pytest.fixture(scope="session")
+def hasty() -> Limits:
+    """For those who want to see it give up."""
+    return HASTY
+
+
+@pytest.fixture(scope="session")
 def long_ago() -> str:
     return formatdate(time.time() - 86_400, usegmt=True)
 
@@ -222,7 +229,7 @@ def make_fetcher(tmp_path, publisher):
 
     def make(**options) -> Fetcher:
         return Fetcher(
-            tmp_path / "cache", **{"base_url": publisher.url, "limits": QUICK, **options}
+            tmp_path / "cache", **{"base_url": publisher.url, "limits": PATIENT, **options}
         )
 
     return make

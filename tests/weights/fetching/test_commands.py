@@ -108,7 +108,7 @@ def test_the_environment_may_forbid_the_network_and_name_the_mirror(
 def test_without_a_network_a_command_costs_three_seconds(mnasnet, black_hole):
     start = time.monotonic()
     run = mnasnet("weights", "fetch", "--grid", "--base-url", black_hole)
-    assert time.monotonic() - start < 3.5
+    assert time.monotonic() - start < 4.5
     assert run.code == 3
     assert "no answer within 3 s" in run.err
 

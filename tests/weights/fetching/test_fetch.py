@@ -183,7 +183,9 @@ def test_a_bug_in_a_thread_reaches_the_caller(
         list(make_fetcher().fetch_all([checkpoint], progress=broken))
 
 
-def test_two_threads_fetch_a_file_once(publisher, answer, make_fetcher, checkpoint, place, archive):
+def test_two_threads_fetch_a_file_once(
+    publisher, answer, make_fetcher, checkpoint, place, archive, hasty
+):
     publisher.serve(
         place, answer(content=archive, sends=100_000, holds=True), answer(content=archive)
     )
@@ -192,7 +194,7 @@ def test_two_threads_fetch_a_file_once(publisher, answer, make_fetcher, checkpoi
     def run(fetcher):
         status.append(fetcher.fetch(checkpoint).status)
 
-    threads = [threading.Thread(target=run, args=(make_fetcher(),)) for _ in range(3)]
+    threads = [threading.Thread(target=run, args=(make_fetcher(limits=hasty),)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

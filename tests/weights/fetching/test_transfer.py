@@ -55,23 +55,23 @@ def test_a_server_without_ranges_sends_it_all_again(
 
 
 def test_a_server_that_stalls_is_asked_again(
-    publisher, answer, make_fetcher, checkpoint, place, archive, whole
+    publisher, answer, make_fetcher, checkpoint, place, archive, whole, hasty
 ):
     publisher.serve(
         place, answer(content=archive, sends=100_000, holds=True), answer(content=archive)
     )
-    fetcher = make_fetcher()
+    fetcher = make_fetcher(limits=hasty)
     fetcher.fetch(checkpoint)
     assert whole(fetcher.path(checkpoint), archive)
     assert publisher.requests[1][1]["Range"] == "bytes=100000-"
 
 
 def test_a_server_that_only_stalls_ends_in_one_line(
-    publisher, answer, make_fetcher, checkpoint, place, archive
+    publisher, answer, make_fetcher, checkpoint, place, archive, hasty
 ):
     publisher.serve(place, answer(content=archive, sends=0, holds=True))
     with pytest.raises(NotReadyError, match=r"does not go on, 3 times in a row; try again later"):
-        make_fetcher().fetch(checkpoint)
+        make_fetcher(limits=hasty).fetch(checkpoint)
     assert len(publisher.requests) == 3
 
 
