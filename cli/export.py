@@ -58,7 +58,7 @@ def export(
             "timm:NAME; torchvision:NAME; random; random:SEED; or a .safetensors file in "
             "canonical names.",
         ),
-    ] = "random",
+    ] = "auto",
     allow_other_resolution: Annotated[
         bool,
         typer.Option(
