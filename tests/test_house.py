@@ -314,6 +314,7 @@ LIGHT_COMMANDS = [
     ["export", "--help"],
     ["table"],
     ["results", "list"],
+    ["weights", "list"],
 ]
 
 
