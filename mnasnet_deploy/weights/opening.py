@@ -94,7 +94,12 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
         with tempfile.TemporaryDirectory(prefix="mnasnet-") as folder:
             unpacked = Path(folder) / "archive"
             extract(path, unpacked)
-            return _folder(unpacked, label, averaged=averaged)
+            try:
+                return _folder(unpacked, label, averaged=averaged)
+            except WeightsError as error:  # it names a file that the user has never seen
+                if label in str(error):
+                    raise
+                raise WeightsError(f"{label}: {error}") from error
     raise WeightsError(f"{label} holds no weights of a kind known here: give {KNOWN}")
 
 

@@ -242,6 +242,15 @@ def test_an_archive_with_a_bad_member_leaves_nothing(official: Path, tmp_path: P
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_what_is_wrong_inside_an_archive_is_told_with_its_name(
+    official: Path, tmp_path: Path
+) -> None:
+    (official / "saved_model" / "variables" / "variables.index").write_bytes(b"cut")
+    archive = pack(official, tmp_path / "net.tgz")
+    with pytest.raises(WeightsError, match=r"net\.tgz: variables\.index is no whole index"):
+        open_weights(archive)
+
+
 def test_unused_names_are_refused_even_where_the_rest_fits(tmp_path: Path) -> None:
     names = official_names(NETWORK, WEIGHTS.tensors)
     names["mnasnet-a1/mnas_head/extra"] = np.zeros(2, np.float32)
