@@ -14,6 +14,8 @@ from mnasnet_deploy.errors import MnasnetError
 if TYPE_CHECKING:
     from mnasnet_deploy.weights.source import Preprocessing
 
+PUBLISHED = ("official:", "timm:", "torchvision:")
+
 __all__ = ["Asked", "NoEma", "complete", "preprocessing_of"]
 
 NoEma = Annotated[
@@ -50,6 +52,8 @@ def complete(
     open_ends = (asked.variant, asked.multiplier, asked.classes, asked.res)
     if grid or spec or all(open_ends) or not Path(choice).name:
         return asked
+    if choice.startswith(PUBLISHED):
+        return _as_published(asked, choice)
     from mnasnet_deploy.weights.choice import is_random, open_choice
     from mnasnet_deploy.weights.identity import identify, shapes_of
 
@@ -71,6 +75,22 @@ def complete(
         asked.multiplier or [render_multiplier(known.multiplier)],
         asked.classes or known.classes,
         asked.res or ([side] if side else None),
+    )
+
+
+def _as_published(asked: Asked, choice: str) -> Asked:
+    """Fill in what the list of published weights says."""
+    from mnasnet_deploy.weights.catalog import find_checkpoint
+
+    known = find_checkpoint(choice)
+    name = known.network.removeprefix("mnasnet-")
+    if asked.variant and [find_variant(each).name for each in asked.variant] != [name]:
+        return asked
+    return Asked(
+        asked.variant or [name],
+        asked.multiplier or [render_multiplier(known.multiplier)],
+        asked.classes,
+        asked.res or [known.resolution],
     )
 
 

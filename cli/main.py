@@ -32,7 +32,7 @@ COMMANDS = {
     "bench": ("bench:bench", "Measure how long .tflite files take."),
     "table": ("table:table", "Show the published grid with the measured latencies in it."),
     "results": ("results:app", "List and export the measurements on disk."),
-    "weights": ("weights:app", "Make files of weights."),
+    "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }
 
 INTERRUPTED = 130

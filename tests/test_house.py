@@ -315,6 +315,7 @@ LIGHT_COMMANDS = [
     ["export", "--help"],
     ["table"],
     ["results", "list"],
+    ["weights", "list"],
 ]
 
 

@@ -1,11 +1,13 @@
 """What a user may write behind --weights, and the weights it means."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 from mnasnet_deploy.arch.network import Network, build_network, render_multiplier
 from mnasnet_deploy.errors import WeightsError
 from mnasnet_deploy.weights.canonical import Weights, check, tensor_shapes
+from mnasnet_deploy.weights.catalog import checkpoint_of_file
 from mnasnet_deploy.weights.identity import Identity, identify, shapes_of
 from mnasnet_deploy.weights.initial import MAX_SEED, initial_weights
 from mnasnet_deploy.weights.opening import open_weights
@@ -13,15 +15,12 @@ from mnasnet_deploy.weights.source import WeightSource
 from mnasnet_deploy.weights.stored import Found
 
 __all__ = [
-    "DEFAULT_WEIGHTS",
     "is_random",
     "load_source",
     "load_weights",
     "open_choice",
     "weights_of",
 ]
-
-DEFAULT_WEIGHTS = "random"
 
 
 def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Weights:
@@ -40,7 +39,12 @@ def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Wei
         return initial_weights(network, _seed(choice))
     if not choice:
         raise WeightsError("weights '': use random, random:SEED, or a file or folder of weights")
-    return weights_of(open_choice(choice, averaged=averaged), network)
+    weights = weights_of(open_choice(choice, averaged=averaged), network)
+    known = checkpoint_of_file(Path(choice).name)
+    if known is None or known.source != weights.source.family:
+        return weights
+    licence = weights.source.licence or known.licence
+    return replace(weights, source=replace(weights.source, licence=licence))
 
 
 def open_choice(choice: str, *, averaged: bool = True) -> Found:
