@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+pytest_plugins = ["softphone.fixtures"]
+
 TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 _STARTS_A_PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 _guarded = False
