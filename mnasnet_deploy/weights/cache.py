@@ -14,10 +14,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from mnasnet_deploy import atomic
 from mnasnet_deploy.errors import NotReadyError, WeightsError
+from mnasnet_deploy.locking import try_lock
 
 __all__ = ["Receipt", "cache_folder", "exclusive", "read_receipt", "write_receipt"]
 
@@ -134,7 +135,7 @@ def exclusive(file: Path, stop: threading.Event) -> Iterator[None]:
             "folder)"
         ) from error
     with stream:
-        while not _try_lock(stream.fileno(), path):
+        while not _is_locked(stream, path):
             if stop.wait(_POLL_S):
                 raise NotReadyError(f"stopped waiting for another process that fetches {file.name}")
         yield  # closing the file gives the right back
@@ -144,21 +145,11 @@ def _receipt_path(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-def _try_lock(descriptor: int, path: Path) -> bool:
+def _is_locked(stream: IO[bytes], path: Path) -> bool:
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
+        return try_lock(stream)
     except OSError as error:
         raise NotReadyError(
             f"cannot lock {path}: {error.strerror or error} (set MNASNET_CACHE to a folder on a "
             "local disk)"
         ) from error
-    return True
