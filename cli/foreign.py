@@ -56,8 +56,9 @@ def complete(
         return _as_published(asked, choice)
     from mnasnet_deploy.weights.choice import is_random, open_choice
     from mnasnet_deploy.weights.identity import identify, shapes_of
+    from mnasnet_deploy.weights.opening import is_there
 
-    if is_random(choice) or not _exists(choice):
+    if is_random(choice) or not is_there(Path(choice)):
         return asked
     try:
         found = open_choice(choice, averaged=averaged)
@@ -105,11 +106,3 @@ def preprocessing_of(choice: str, *, averaged: bool) -> "Preprocessing":
         return open_choice(choice, averaged=averaged).source.preprocessing
     except MnasnetError:
         return Preprocessing()
-
-
-def _exists(choice: str) -> bool:
-    path = Path(choice)
-    try:
-        return path.exists() or path.with_name(f"{path.name}.index").exists()
-    except (OSError, ValueError):
-        return False

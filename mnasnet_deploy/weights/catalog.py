@@ -14,11 +14,11 @@ from mnasnet_deploy.arch.network import Network, build_network
 from mnasnet_deploy.arch.published import published_rows
 from mnasnet_deploy.arch.variants import find_variant
 from mnasnet_deploy.errors import WeightsError
+from mnasnet_deploy.weights.source import Interpolation
 
 __all__ = [
     "Accuracy",
     "Checkpoint",
-    "Interpolation",
     "Source",
     "checkpoint_of_file",
     "checkpoints",
@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 Source = Literal["official", "timm", "torchvision"]
-Interpolation = Literal["tf1-bilinear", "bilinear", "bicubic"]
 
 IMAGENET_CLASSES: Final = 1000
 # Twelve of the README's links (1.4, 1.0 and 0.5 at 192 to 96) end in a stray blank inside the
