@@ -1,12 +1,21 @@
 """What a campaign asks of a device, and what it gets."""
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, OperatorTime, Settings, Summary
 
-__all__ = ["Device", "Timing", "Trial", "launch_ms"]
+__all__ = ["Device", "Say", "StoppedError", "Timing", "Trial", "launch_ms"]
+
+Say = Callable[[str], None]
+"""Tells the user one line of the story."""
+
+
+class StoppedError(Exception):
+    """The device was told to stop, by Ctrl-C; nobody's failure, so not a `MnasnetError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +28,8 @@ class Trial:
         peak_memory_mib: peak resident memory of the whole process, None where unknown.
         delegated: whether the delegate asked for took any operator; True where none was asked for
             or the runtime does not say.
+        partial: what the delegate asked for left to the CPU, in words (`GPU ran 60 of 64 nodes`);
+            empty where it took all, or where the runtime does not say.
         facts: what else it showed, in words.
         wrong_output: how its answer to a fixed image differs from the one the file gives on this
             computer; empty if it is right or was not looked at.
@@ -30,6 +41,7 @@ class Trial:
     run_ms: float
     peak_memory_mib: float | None
     delegated: bool
+    partial: str = ""
     facts: tuple[str, ...] = ()
     wrong_output: str = ""
     operators: tuple[OperatorTime, ...] = ()
@@ -67,13 +79,59 @@ class Timing:
 
 
 class Device(Protocol):
-    """Something that runs .tflite files and tells how long they take."""
+    """Something that runs .tflite files and tells how long they take.
+
+    One thread of control uses a device, in this order: `info` and `settle` at any time; then
+    `session`, and only within it `trial`, `conditions` and `launch`. `stop` comes from another
+    thread. Child processes start in a session of their own, so that the Ctrl-C of a terminal
+    reaches this process alone.
+    """
+
+    @property
+    def name(self) -> str:
+        """As a person tells it from the other devices here: `Pixel 8 - adb:SERIAL`, `host`.
+
+        Shown while measuring and never stored.
+        """
+
+    @property
+    def key(self) -> str:
+        """What it is recognised by when a campaign goes on; stored only as a salted hash."""
 
     def info(self) -> DeviceInfo:
-        """What it is."""
+        """What it is.
+
+        Raises:
+            NotReadyError: it cannot be asked.
+        """
+
+    def settle(self, settings: Settings) -> Settings:
+        """The settings as this device is going to measure them, its CPUs chosen.
+
+        Raises:
+            InputError: it cannot measure so; the message says what it can.
+            NotReadyError: it cannot be asked.
+        """
+
+    def session(self, settings: Sequence[Settings], say: Say) -> AbstractContextManager[None]:
+        """Make it ready for these settings, and leave it as it was found on every way out.
+
+        Args:
+            settings: all that are going to be measured.
+            say: told what is changed, and what keeps it waiting.
+
+        Raises:
+            NotReadyError: it cannot be made ready, or a gate refuses it.
+            StoppedError: `stop` was called.
+        """
 
     def conditions(self, settings: Settings) -> Conditions:
-        """State it is in now, of the CPUs the settings use."""
+        """State it is in now, of the CPUs the settings use.
+
+        Raises:
+            NotReadyError: it cannot be asked any more.
+            StoppedError: `stop` was called.
+        """
 
     def trial(self, model: Path, settings: Settings) -> Trial:
         """Run a file once, shortly.
@@ -81,6 +139,7 @@ class Device(Protocol):
         Raises:
             ModelFileError: the runtime refuses the file, crashes on it or does not come back.
             NotReadyError: the device cannot run anything.
+            StoppedError: `stop` was called.
         """
 
     def launch(self, model: Path, settings: Settings, trial: Trial) -> Timing:
@@ -89,7 +148,15 @@ class Device(Protocol):
         A process that ends badly is a discarded `Timing`, not an error.
 
         Raises:
-            NotReadyError: the device cannot run anything.
+            NotReadyError: the device cannot run anything any more.
+            StoppedError: `stop` was called.
+        """
+
+    def stop(self) -> None:
+        """End what runs on it now, within a second, and refuse whatever is asked from now on.
+
+        Comes from another thread, at any time and more than once. The call that is under way, and
+        every one after it, raises StoppedError; leaving `session` still restores.
         """
 
 

@@ -1,20 +1,27 @@
 """This computer as a device: every launch is a fresh process running `bench/worker.py`."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mnasnet_deploy.bench import conditions, system
 from mnasnet_deploy.bench.conditions import CpuTimes
-from mnasnet_deploy.bench.device import Timing, Trial, launch_ms
-from mnasnet_deploy.errors import ModelFileError, NotReadyError
+from mnasnet_deploy.bench.device import Say, Timing, Trial, launch_ms
+from mnasnet_deploy.bench.processes import Processes
+from mnasnet_deploy.errors import InputError, ModelFileError, NotReadyError
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
 
-__all__ = ["PATIENCE_S", "Host"]
+__all__ = ["LOCK", "PATIENCE_S", "Host", "host_settings"]
+
+LOCK = "mnasnet-bench"
+"""Of this machine: one bench on it at a time."""
+DELEGATES = ("xnnpack", "none")
 
 PATIENCE_S = 120.0
 """A file whose first inferences take longer than this counts as hanging."""
@@ -60,11 +67,47 @@ class Host:
         patience_s: how long a process may take beyond what is known of it.
         load_window_s: how long `conditions` watches the load.
         root: folder that holds `proc` and `sys`.
+        processes: starts the launches.
     """
 
     patience_s: float = PATIENCE_S
     load_window_s: float = conditions.LOAD_WINDOW_S
     root: Path = conditions.ROOT
+    processes: Processes = field(default_factory=Processes)
+
+    @property
+    def name(self) -> str:
+        """Always `host`."""
+        return "host"
+
+    @property
+    def key(self) -> str:
+        """Always `host`: which computer it is, `info` says."""
+        return "host"
+
+    def settle(self, settings: Settings) -> Settings:
+        """The settings, of the profile `host`.
+
+        Raises:
+            InputError: a delegate or CPUs that are not here.
+        """
+        if settings.delegate not in DELEGATES:
+            raise InputError(
+                f"LiteRT on this computer runs with {' or '.join(DELEGATES)}, not with "
+                f"{settings.delegate}: give --benchmark-binary a program that does"
+            )
+        return host_settings(settings)
+
+    @contextlib.contextmanager
+    def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
+        """Wait until no other bench runs on this machine, and keep others waiting."""
+        waiting = "another bench is running on this machine; waiting for it to end"
+        with system.exclusive(LOCK, lambda: say(waiting), self.processes.pause):
+            yield
+
+    def stop(self) -> None:
+        """End the launch that runs."""
+        self.processes.stop()
 
     def info(self) -> DeviceInfo:
         """What this computer is.
@@ -75,7 +118,12 @@ class Host:
         return conditions.device_info(self.root)
 
     def conditions(self, settings: Settings) -> Conditions:
-        """State of the CPUs the settings use; idles for `load_window_s`."""
+        """State of the CPUs the settings use; idles for `load_window_s`.
+
+        Raises:
+            StoppedError: `stop` was called.
+        """
+        self.processes.check()
         return conditions.read_conditions(_cpus(settings), self.root, self.load_window_s)
 
     def trial(self, model: Path, settings: Settings) -> Trial:
@@ -84,6 +132,7 @@ class Host:
         Raises:
             ModelFileError: the runtime refuses the file, crashes on it or does not come back.
             NotReadyError: the runtime does not run here.
+            StoppedError: `stop` was called.
         """
         start = time.perf_counter()
         try:
@@ -114,6 +163,7 @@ class Host:
 
         Raises:
             NotReadyError: the runtime does not run here.
+            StoppedError: `stop` was called.
         """
         deadline_s = self.patience_s + SLOWER_THAN_TRIAL * launch_ms(settings, trial) / MS_PER_S
         before = self._state(settings)
@@ -166,24 +216,21 @@ class Host:
             "deadline_s": deadline_s,
         }
         try:
-            done = subprocess.run(
+            done = self.processes.run(
                 [sys.executable, "-m", _WORKER],
-                input=json.dumps(request),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=deadline_s,
+                given=json.dumps(request).encode(),
+                deadline_s=deadline_s,
                 cwd=_IMPORT_FOLDER,
-                check=False,
             )
         except subprocess.TimeoutExpired:
             raise _ProcessError("HUNG", f"no answer within {deadline_s:.0f} s") from None
         except OSError as error:
             raise NotReadyError(f"cannot start a process: {error.strerror or error}") from error
-        if done.returncode != 0:
-            raise _ProcessError("CRASHED", _ending(done.returncode, done.stderr))
+        if done.code != 0:
+            said = done.err.decode(errors="replace")
+            raise _ProcessError("CRASHED", _ending(done.code, said))
         # The runtime may write to standard output, too; the answer is the last line.
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(done.out.splitlines()[-1])
         if reason := answer.get("unavailable"):
             raise NotReadyError(
                 f"the runtime does not run on this machine ({_one_line(reason)}); reinstall it: "
@@ -192,6 +239,20 @@ class Host:
         if "refused" in answer:
             raise _ProcessError("REFUSED", _one_line(answer["refused"]))
         return answer
+
+
+def host_settings(settings: Settings) -> Settings:
+    """Settings as this computer measures them, with whatever runs the models.
+
+    Raises:
+        InputError: CPUs that are not here, or something is to be forced that only phones have.
+    """
+    if settings.profile not in ("stock", "host"):
+        raise InputError(f"--mode {settings.profile} is for phones: leave it out with host")
+    if settings.prepared:
+        raise InputError("--prepare is for phones: leave it out with host")
+    system.check_cpus(settings.cpus)
+    return replace(settings, profile="host")
 
 
 def _cpus(settings: Settings) -> tuple[int, ...]:

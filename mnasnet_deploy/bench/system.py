@@ -45,7 +45,9 @@ def pin(cpus: tuple[int, ...]) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+def exclusive(
+    name: str, on_wait: Callable[[], None], pause: Callable[[float], None] = time.sleep
+) -> Iterator[None]:
     """Hold a lock of this machine, so that two benches run one behind the other.
 
     The system frees it when the process ends, however it ends. Where no lock can be made the
@@ -54,6 +56,7 @@ def exclusive(name: str, on_wait: Callable[[], None]) -> Iterator[None]:
     Args:
         name: of the lock.
         on_wait: called once when another process holds it, before waiting.
+        pause: called with seconds while waiting; ends the wait by raising.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -66,7 +69,7 @@ def exclusive(name: str, on_wait: Callable[[], None]) -> Iterator[None]:
             on_wait()
             # Polled, so that Ctrl-C ends the wait on every system.
             while not try_lock(file):
-                time.sleep(RETRY_S)
+                pause(RETRY_S)
         yield
 
 
