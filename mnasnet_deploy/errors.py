@@ -9,6 +9,7 @@
     ├── VerificationError   1   an exported file does not say what the float32 network says
     ├── StaleError          1   a generated table is older than its records
     └── NotReadyError       3   the machine, the disk or the phone is not ready
+        └── PhoneError          adb or the phone cannot be used
 
 A message is one line: what failed, why, and what to do next. Bugs are not in this tree; they stay
 tracebacks. Ctrl-C ends in 130.
@@ -20,6 +21,7 @@ __all__ = [
     "MnasnetError",
     "ModelFileError",
     "NotReadyError",
+    "PhoneError",
     "SpecError",
     "StaleError",
     "VerificationError",
@@ -67,3 +69,7 @@ class NotReadyError(MnasnetError):
     """The machine, the disk or the phone is not ready."""
 
     exit_code = 3
+
+
+class PhoneError(NotReadyError):
+    """Adb or the phone cannot be used."""
