@@ -10,6 +10,8 @@
     ├── StaleError          1   a generated table is older than its records
     └── NotReadyError       3   the machine, the disk or the phone is not ready
         └── PhoneError          adb or the phone cannot be used
+            ├── LinkLostError       the connection was lost, and may come back
+            └── NoAnswerError       the phone is frozen, or what runs on it does not end
 
 A message is one line: what failed, why, and what to do next. Bugs are not in this tree; they stay
 tracebacks. Ctrl-C ends in 130.
@@ -18,8 +20,10 @@ tracebacks. Ctrl-C ends in 130.
 __all__ = [
     "ImageError",
     "InputError",
+    "LinkLostError",
     "MnasnetError",
     "ModelFileError",
+    "NoAnswerError",
     "NotReadyError",
     "PhoneError",
     "SpecError",
@@ -72,4 +76,12 @@ class NotReadyError(MnasnetError):
 
 
 class PhoneError(NotReadyError):
-    """Adb or the phone cannot be used."""
+    """Adb or the phone cannot be used; the message ends in what to do about it."""
+
+
+class LinkLostError(PhoneError):
+    """The connection to a phone was lost in the middle of something; it may come back."""
+
+
+class NoAnswerError(PhoneError):
+    """A deadline passed: the phone is frozen, or what runs on it does not end."""
