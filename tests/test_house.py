@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "arch": {"errors", "arch"},
     "typed_mapping": {"errors"},
     "results.record": {"errors", "typed_mapping", "results"},
-    "results": {*_BASE, "results"},
+    "results": {*_BASE, "typed_mapping", "results"},
     "profiles": set(),
     "weights": {*_PLAIN, "weights"},
     "export": {*_PLAIN, "weights", "export"},
