@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from mnasnet_deploy.bench.fleet import Job, News
     from mnasnet_deploy.bench.keeper import Keeper
     from mnasnet_deploy.bench.plan import Plan
-
-    from .bench_progress import Progress
+    from mnasnet_deploy.results.record import Record
 
 __all__ = ["How", "Trouble", "give_up", "measure", "open_devices", "resume_command"]
 
@@ -93,8 +92,9 @@ def measure(jobs: "Sequence[Job]", keeper: "Keeper", how: How, trouble: Trouble)
     from .bench_progress import progress_of
 
     plans: dict[str, Plan] = {}
+    story = _Story(jobs=jobs, keeper=keeper, how=how, trouble=trouble)
     # Whatever ends it: what is kept, and how to go on, is said.
-    with _summary(keeper, how), contextlib.ExitStack() as stack:
+    with story.to_the_end(), contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress_of(jobs, quiet=how.json))
         events = stack.enter_context(
             contextlib.closing(fleet.run(jobs, None if how.plan else keeper))
@@ -102,10 +102,11 @@ def measure(jobs: "Sequence[Job]", keeper: "Keeper", how: How, trouble: Trouble)
         for job, news in events:
             if isinstance(news, fleet.Ready):
                 plans[job.device.name] = news.plan
-            _tell(job, news, jobs, how, trouble, shown)
+                shown.pause()
+            story.tell(job, news)
             shown.hear(job, news)
     if how.plan:
-        _show_plans(jobs, plans, keeper, how, trouble)
+        _show_plans(jobs, plans, how, trouble)
     elif how.json:
         console.emit_json(
             bench_view.results_mapping(
@@ -140,70 +141,76 @@ def resume_command(campaign: str, how: How) -> str:
     return shlex.join(words)
 
 
-def _tell(
-    job: "Job",
-    news: "News",
-    jobs: "Sequence[Job]",
-    how: How,
-    trouble: Trouble,
-    shown: "Progress",
-) -> None:
-    """Say what a person should know of one event; the progress is not told here."""
-    from mnasnet_deploy.bench import campaign, fleet
+@dataclass(slots=True, kw_only=True)
+class _Story:
+    """Tells what a person should know of a campaign; how far it is, the progress shows."""
 
-    several = len(jobs) > 1
-    name = job.device.name
-    if isinstance(news, fleet.Said):
-        console.say(f"{name}: {news.text}" if several else news.text)
-    elif isinstance(news, campaign.Failure):
-        trouble.of_file(news.cell.path, news.error, name if several else "")
-    elif isinstance(news, fleet.Ready) and news.plan.groups and not how.plan:
-        shown.pause()
-        text = bench_view.plan_text(news.plan, job.info)
-        console.say(text if not several else bench_view.short_plan(name, news.plan))
-    elif isinstance(news, fleet.Finished) and not how.json:
-        console.out(bench_view.record_line(news.record, bench_view.Shown.of(jobs), name))
-        for reason in news.record.reasons:
+    jobs: "Sequence[Job]"
+    keeper: "Keeper"
+    how: How
+    trouble: Trouble
+    _told: set[str] = field(default_factory=set)
+
+    def tell(self, job: "Job", news: "News") -> None:
+        """Take one event in."""
+        from mnasnet_deploy.bench import campaign, fleet
+
+        several, name = len(self.jobs) > 1, job.device.name
+        if isinstance(news, fleet.Said):
+            console.say(f"{name}: {news.text}" if several else news.text)
+        elif isinstance(news, campaign.Failure):
+            self.trouble.of_file(news.cell.path, news.error, name if several else "")
+        elif isinstance(news, fleet.Ready) and news.plan.groups and not self.how.plan:
+            console.say(
+                bench_view.short_plan(name, news.plan)
+                if several
+                else bench_view.plan_text(news.plan, job.info)
+            )
+        elif isinstance(news, fleet.Finished):
+            self._show(news.record)
+        elif isinstance(news, fleet.Left) and news.error is not None:
+            self.trouble.of_device(name, news.error)
+
+    @contextlib.contextmanager
+    def to_the_end(self) -> Iterator[None]:
+        """Say what is kept and how to go on, however it ends."""
+        planned = len(self.keeper.unfinished()) or len(self.keeper.campaign.cells)
+        try:
+            yield
+        except (KeyboardInterrupt, MnasnetError) as end:
+            # Records may be on disk of which no event was heard any more.
+            for record, _ in self.keeper.kept:
+                self._show(record)
+            how = "interrupted" if isinstance(end, KeyboardInterrupt) else "stopped"
+            text = f"{len(self.keeper.kept)} of {planned} measurements are finished and kept"
+            if self.keeper.unfinished():
+                text += f"; go on with '{resume_command(self.keeper.campaign.id, self.how)}'"
+            console.say(f"{how}: {text}")
+            raise
+        if count := len(self.keeper.kept):
+            console.say(
+                f"{count} record{'s' * (count != 1)} added to {self.how.results}; see them with "
+                "'mnasnet table'"
+            )
+        if not self.how.plan and (left := self.keeper.unfinished()):
+            console.say(
+                f"{len(left)} of {len(self.keeper.campaign.cells)} measurements are still to be "
+                f"made: '{resume_command(self.keeper.campaign.id, self.how)}'"
+            )
+
+    def _show(self, record: "Record") -> None:
+        if self.how.json or record.id in self._told:
+            return
+        self._told.add(record.id)
+        number = int(record.id.rpartition("-")[2])
+        job = next(job for job in self.jobs for cell in job.cells if cell.number == number)
+        console.out(bench_view.record_line(record, bench_view.Shown.of(self.jobs), job.device.name))
+        for reason in record.reasons:
             console.say(f"  {reason}")
-    elif isinstance(news, fleet.Left) and news.error is not None:
-        trouble.of_device(name, news.error)
-
-
-@contextlib.contextmanager
-def _summary(keeper: "Keeper", how: How) -> Iterator[None]:
-    before = keeper.unfinished()
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.say(f"interrupted: {_state(keeper, before, how)}")
-        raise
-    except MnasnetError:
-        console.say(f"stopped: {_state(keeper, before, how)}")
-        raise
-    if keeper.kept:
-        count = len(keeper.kept)
-        console.say(
-            f"{count} record{'s' * (count != 1)} added to {how.results}; see them with "
-            "'mnasnet table'"
-        )
-    if not how.plan and (left := keeper.unfinished()):
-        console.say(
-            f"{len(left)} of {len(keeper.campaign.cells)} measurements are still to be made: "
-            f"'{resume_command(keeper.campaign.id, how)}'"
-        )
-
-
-def _state(keeper: "Keeper", before: Sequence[int], how: How) -> str:
-    """What is kept, and how to go on."""
-    planned = len(before) or len(keeper.campaign.cells)
-    text = f"{len(keeper.kept)} of {planned} measurements are finished and kept"
-    if keeper.unfinished():
-        text += f"; go on with '{resume_command(keeper.campaign.id, how)}'"
-    return text
 
 
 def _show_plans(
-    jobs: "Sequence[Job]", plans: "dict[str, Plan]", keeper: "Keeper", how: How, trouble: Trouble
+    jobs: "Sequence[Job]", plans: "dict[str, Plan]", how: How, trouble: Trouble
 ) -> None:
     ready = [(job, plans[job.device.name]) for job in jobs if job.device.name in plans]
     if how.json:
