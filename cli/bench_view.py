@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,108 +12,208 @@ from mnasnet_deploy.results.record import DeviceInfo, Record, Settings
 from . import console
 
 if TYPE_CHECKING:
-    from mnasnet_deploy.bench.campaign import Plan
+    from mnasnet_deploy.bench.fleet import Job
+    from mnasnet_deploy.bench.plan import Plan
 
-__all__ = ["SCHEMA", "plan_mapping", "plan_text", "record_line", "results_mapping"]
+__all__ = [
+    "SCHEMA",
+    "Shown",
+    "duration",
+    "format_verdict",
+    "plan_mapping",
+    "plan_text",
+    "record_line",
+    "results_mapping",
+    "short_plan",
+]
 
 SCHEMA = "mnasnet.bench/1"
 PLAN_SCHEMA = "mnasnet.bench-plan/1"
 MS_PER_S = 1000.0
 
 
-def record_line(record: Record, width: int, *, with_threads: bool) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the line of a record says beside file, number and verdict: what differs.
+
+    Attributes:
+        file, device: width of the column; 0 for no column.
+        threads, delegate: whether to say it.
+    """
+
+    file: int
+    device: int
+    threads: bool
+    delegate: bool
+
+    @classmethod
+    def of(cls, jobs: "Sequence[Job]") -> "Shown":
+        """What differs between the records of these jobs."""
+        cells = [cell for job in jobs for cell in job.cells]
+        return cls(
+            file=max(len(cell.artifact.file) for cell in cells),
+            device=max(len(job.device.name) for job in jobs) if len(jobs) > 1 else 0,
+            threads=len({cell.settings.threads for cell in cells}) > 1,
+            delegate=len({cell.settings.delegate for cell in cells}) > 1,
+        )
+
+
+def record_line(record: Record, shown: Shown, device: str) -> str:
     """One record: `name.tflite  4.52 ms [4.50, 4.55]  valid`.
 
     Args:
         record: what to show.
-        width: of the column of file names.
-        with_threads: say the number of threads, where records differ in it.
+        shown: what beside.
+        device: its name.
     """
-    from mnasnet_deploy.report.measured import format_ms, reason_names
+    from mnasnet_deploy.report.measured import format_ms
 
-    estimate, threads = record.estimate, record.settings.threads
+    estimate, settings = record.estimate, record.settings
     number = "no result"
     if estimate is not None:
-        shown = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
-        median, _, interval = shown.partition(" ")
+        text = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
+        median, _, interval = text.partition(" ")
         number = f"{median} ms {interval}"
-    names = f" ({', '.join(reason_names(record.reasons))})" if record.reasons else ""
-    parts = [record.artifact.file.ljust(width)]
-    if with_threads:
-        parts.append(f"{threads} thread{'s' * (threads != 1)}")
-    parts += [number, f"{record.verdict}{names}"]
+    parts = [device.ljust(shown.device)] if shown.device else []
+    parts.append(record.artifact.file.ljust(shown.file))
+    if shown.threads:
+        parts.append(f"{settings.threads} thread{'s' * (settings.threads != 1)}")
+    if shown.delegate:
+        parts.append("no delegate" if settings.delegate == "none" else settings.delegate)
+    parts += [number, format_verdict(record)]
+    parts += settings.allowed
     if record.artifact.untrained:
         parts.append("untrained weights")
     return "  ".join(parts)
 
 
+def format_verdict(record: Record) -> str:
+    """The verdict with the names of its reasons: `noisy (BUSY)`."""
+    from mnasnet_deploy.report.measured import reason_names
+
+    names = f" ({', '.join(reason_names(record.reasons))})" if record.reasons else ""
+    return f"{record.verdict}{names}"
+
+
 def plan_text(plan: "Plan", info: DeviceInfo) -> str:
-    """What is going to run, on what, and how long that takes."""
-    rows = [["file", "threads", "one run", "launches"]]
+    """What is going to run, on what, and how long that takes; of a plan that is not empty."""
+    rows = [["file", "threads", "delegate", "one run", "launches"]]
     for candidate in plan.candidates:
         cell = candidate.cell
         rows.append(
             [
                 cell.path.name,
                 str(cell.settings.threads),
+                cell.settings.delegate,
                 f"~{candidate.trial.run_ms:.3g} ms",
                 _launches(cell.settings),
             ]
         )
-    settings = plan.candidates[0].cell.settings
-    pinned = f", on CPU {', '.join(map(str, settings.cpus))}" if settings.cpus else ""
-    head = (
-        f"{info.name} ({info.cores} CPUs, {info.os}), {info.runtime}, delegate "
-        f"{settings.delegate}{pinned}, order by seed {settings.seed}"
-    )
-    end = f"takes {duration(plan.least_ms)}"
+    every = [candidate.cell.settings for candidate in plan.candidates]
+    head = f"{info.name} ({info.cores} CPUs, {info.os}), {info.runtime}, order by seed "
+    head += str(every[0].seed) + "".join(f", {text}" for text in _forced(every))
+    return "\n".join([head, console.columns(rows), _takes(plan)])
+
+
+def short_plan(device: str, plan: "Plan") -> str:
+    """One line of one device among several; of a plan that is not empty."""
+    count = len(plan.candidates)
+    return f"{device}: {count} measurement{'s' * (count != 1)}, {_takes(plan)}"
+
+
+def _takes(plan: "Plan") -> str:
+    text = f"takes {duration(plan.least_ms)}"
     if plan.most_ms > plan.least_ms:
-        end += f", or up to {duration(plan.most_ms)} where intervals stay wider than 1 %"
-    return "\n".join([head, console.columns(rows), end])
+        text += f", or up to {duration(plan.most_ms)} where intervals stay wider than 1 %"
+    return text
 
 
-def plan_mapping(plan: "Plan", info: DeviceInfo, failed: Mapping[str, str]) -> dict[str, Any]:
-    """The plan as JSON data.
+def _forced(every: "Sequence[Settings]") -> list[str]:
+    """What a reader of the plan must know of how it is measured."""
+    texts = []
+    first = every[0]
+    if first.profile not in ("host", "stock"):
+        texts.append(f"mode {first.profile}")
+    if first.prepared:
+        texts.append("prepared")
+    for cpus in dict.fromkeys(settings.cpus for settings in every):
+        threads = {settings.threads for settings in every if settings.cpus == cpus}
+        if cpus:
+            of = f" ({', '.join(map(str, sorted(threads)))} threads)"
+            several = len({settings.cpus for settings in every}) > 1
+            texts.append(f"on CPU {', '.join(map(str, cpus))}{of * several}")
+    if first.allowed:
+        texts.append(f"let through: {', '.join(first.allowed)}")
+    return texts
+
+
+def plan_mapping(
+    plans: "Sequence[tuple[Job, Plan]]", failed: Mapping[str, str], devices: Mapping[str, str]
+) -> dict[str, Any]:
+    """What would run as JSON data; devices measure at once, so the longest decides.
 
     Args:
-        plan: what would run.
-        info: on what.
+        plans: of each device.
         failed: error by file.
+        devices: error by device.
     """
     return {
         "schema": PLAN_SCHEMA,
-        "device": info.name,
-        "runtime": info.runtime,
-        "least_s": plan.least_ms / MS_PER_S,
-        "most_s": plan.most_ms / MS_PER_S,
+        "least_s": max((plan.least_ms for _, plan in plans), default=0.0) / MS_PER_S,
+        "most_s": max((plan.most_ms for _, plan in plans), default=0.0) / MS_PER_S,
+        "devices": [
+            {
+                "device": job.device.name,
+                "device_kind": job.info.kind,
+                "device_name": job.info.name,
+                "runtime": job.info.runtime,
+                "least_s": plan.least_ms / MS_PER_S,
+                "most_s": plan.most_ms / MS_PER_S,
+            }
+            for job, plan in plans
+        ],
         "measurements": [
             {
                 "file": candidate.cell.path.name,
+                "device": job.device.name,
                 "group": number,
                 "canary": candidate is group[0],
                 "trial_run_ms": candidate.trial.run_ms,
                 **asdict(candidate.cell.settings),
             }
+            for job, plan in plans
             for number, group in enumerate(plan.groups)
             for candidate in group
         ],
         "failed": dict(failed),
+        "failed_devices": dict(devices),
     }
 
 
 def results_mapping(
-    records: Iterable[tuple[Record, Path]], failed: Mapping[str, str]
+    records: Iterable[tuple[Record, Path]],
+    failed: Mapping[str, str],
+    *,
+    campaign: str = "",
+    devices: Mapping[str, str] | None = None,
+    unfinished: int = 0,
 ) -> dict[str, Any]:
     """Records, without their samples but with the files that hold them, as JSON data.
 
     Args:
         records: each with its file.
         failed: error by file.
+        campaign: id of theirs.
+        devices: error by device.
+        unfinished: how many measurements `--resume` would make.
     """
     return {
         "schema": SCHEMA,
+        "campaign": campaign,
         "results": [_entry(record, path) for record, path in records],
         "failed": dict(failed),
+        "failed_devices": dict(devices or {}),
+        "unfinished": unfinished,
     }
 
 
@@ -123,11 +223,15 @@ def _entry(record: Record, path: Path) -> dict[str, Any]:
         "id": record.id,
         "record": str(path),
         **asdict(record.artifact),
+        "device_kind": record.device.kind,
         "device": record.device.name,
         "runtime": record.device.runtime,
         "threads": record.settings.threads,
         "delegate": record.settings.delegate,
         "cpus": record.settings.cpus,
+        "mode": record.settings.profile,
+        "prepared": record.settings.prepared,
+        "allowed": record.settings.allowed,
         "estimate": asdict(record.estimate) if record.estimate else None,
         "init_ms": statistics.median(launch.init_ms for launch in good) if good else None,
         "first_ms": statistics.median(launch.first_ms for launch in good) if good else None,

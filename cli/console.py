@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from mnasnet_deploy.errors import NotReadyError
 
-__all__ = ["Advance", "columns", "emit_json", "out", "progress", "say", "warn"]
+__all__ = ["Advance", "columns", "emit_json", "live", "out", "progress", "say", "warn"]
 
 
 class Advance(Protocol):
@@ -124,6 +124,45 @@ def progress(
             bar.update(task, advance=steps, refresh=still)
 
         yield advance
+
+
+@contextlib.contextmanager
+def live(rows: Callable[[], Sequence[Sequence[str]]]) -> Iterator[Callable[[], None]]:
+    """Show a table on standard error that changes in place; a pipe or a log gets nothing.
+
+    Args:
+        rows: gives a head and the rows as they are now.
+
+    Yields:
+        What to call when they have changed.
+    """
+    if not _draws():
+        yield lambda: None
+        return
+    # Rich costs 70 ms, and only a terminal sees it.
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+    from rich.text import Text
+
+    def drawn() -> Table:
+        head, *body = rows()
+        table = Table(box=None, pad_edge=False)
+        for title in head:
+            table.add_column(Text(title), overflow="fold")
+        for cells in body:
+            table.add_row(*map(Text, cells))
+        return table
+
+    with Live(
+        get_renderable=drawn,
+        console=Console(stderr=True),
+        transient=True,
+        auto_refresh=False,
+        # Only a terminal shares its screen with the table; results in a pipe stay in that pipe.
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    ) as shown:
+        yield shown.refresh
 
 
 def _draws() -> bool:

@@ -41,7 +41,25 @@ COMPLETES = "_MNASNET_COMPLETE"
 
 
 class _Command(TyperCommand):
-    """A command whose examples are printed as they are written; Typer would join their lines."""
+    """A command whose help keeps the lines of its examples, and whose options may lack a value.
+
+    Typer would join the lines. An option with its metavar in brackets (`--resume [ID]`) may stand
+    without a value, which is then empty; a parser of Typer's own has none of these.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        optional = {
+            option
+            for parameter in self.params
+            if parameter.param_type_name == "option" and (parameter.metavar or "").startswith("[")
+            for option in parameter.opts
+        }
+        found = []
+        for place, word in enumerate(args):
+            alone = place + 1 == len(args) or args[place + 1].startswith("-")
+            bare = word in optional and alone
+            found.append(f"{word}=" if bare else word)
+        return super().parse_args(ctx, found)
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         formatter.write_paragraph()

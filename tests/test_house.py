@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "arch": {"errors", "arch"},
     "typed_mapping": {"errors"},
     "results.record": {"errors", "typed_mapping", "results"},
-    "results": {*_BASE, "results"},
+    "results": {*_BASE, "typed_mapping", "results"},
     "profiles": set(),
     "weights": {*_PLAIN, "locking", "weights"},
     "export": {*_PLAIN, "weights", "export"},

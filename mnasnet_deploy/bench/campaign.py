@@ -1,22 +1,16 @@
-"""Measure several files on one device: trial, plan, interleaved launches, records as they finish.
+"""Measure several files on one device: trial, interleaved launches, records as they finish.
 
-Files are measured in groups. A group runs in blocks; each block is one launch of every file, in an
-order shuffled anew, so that a drift of the machine meets all files alike. The smallest file of the
-group is its canary: it is not shuffled but stands at the start of every block, and in the last one
-at its end, so it brackets all blocks. Its launches are its own measurement and, for every other
-file of the group, the witness of a drift.
+Everything that happens is an event; who listens keeps the records and draws the progress.
 """
 
 import hashlib
-import itertools
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from mnasnet_deploy import __version__
-from mnasnet_deploy.bench.device import Device, Timing, Trial, launch_ms
+from mnasnet_deploy.bench.device import Device, Timing
+from mnasnet_deploy.bench.plan import Candidate, Cell, Plan, order
 from mnasnet_deploy.bench.statistics import median, quantile
 from mnasnet_deploy.bench.verdict import (
     Evidence,
@@ -27,164 +21,141 @@ from mnasnet_deploy.bench.verdict import (
     missing_launches,
 )
 from mnasnet_deploy.errors import InputError, MnasnetError, ModelFileError
-from mnasnet_deploy.results import store
-from mnasnet_deploy.results.record import Artifact, Conditions, DeviceInfo, Launch, Record, Settings
+from mnasnet_deploy.results.campaigns import record_id
+from mnasnet_deploy.results.record import Conditions, DeviceInfo, Launch, Record, Settings
 
-__all__ = ["Candidate", "Cell", "Failure", "Plan", "make_plan", "order", "run", "try_out"]
+__all__ = [
+    "TOOL",
+    "Added",
+    "Event",
+    "Failure",
+    "Launched",
+    "Launching",
+    "Measured",
+    "Trying",
+    "run",
+    "try_out",
+]
 
 TOOL = f"mnasnet-deploy {__version__}"
-MAX_GROUP = 10
-"""Cells interleaved with each other: a record is finished after ten blocks of its group, which for
-ten cells takes six minutes, and what an interruption loses stays below that."""
 TAIL = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One measurement to make.
+class Trying:
+    """A file is run for the first time now."""
 
-    Attributes:
-        path: of the file.
-        artifact: what the file was when the campaign started.
-        settings: how to measure it.
-    """
-
-    path: Path
-    artifact: Artifact
-    settings: Settings
+    cell: Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A cell whose file runs, and what its trial showed."""
+class Launching:
+    """A launch begins."""
 
     cell: Cell
-    trial: Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """A launch has ended."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """The stop rule adds launches.
+
+    Attributes:
+        launches: how many.
+        ms: how long they take.
+    """
+
+    launches: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A cell is finished."""
+
+    cell: Cell
+    record: Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A cell that gave no record, and why."""
+    """A cell that gives no record, and why.
+
+    Attributes:
+        cell: which.
+        error: what to tell.
+        refused: the device does not run the file at all, so that trying again gives nothing.
+    """
 
     cell: Cell
     error: MnasnetError
+    refused: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is going to run.
-
-    Attributes:
-        groups: measured one after the other; the first of each is its canary.
-        least_ms: how long it takes if no launch is added.
-        most_ms: how long it takes if the stop rule goes to its limit everywhere.
-    """
-
-    groups: tuple[tuple[Candidate, ...], ...]
-    least_ms: float
-    most_ms: float
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """All of them, group by group."""
-        return tuple(candidate for group in self.groups for candidate in group)
+Event = Trying | Candidate | Launching | Launched | Added | Measured | Failure
 
 
-def try_out(device: Device, cells: Iterable[Cell]) -> Iterator[Candidate | Failure]:
+def try_out(device: Device, cells: Iterable[Cell]) -> Iterator[Trying | Candidate | Failure]:
     """Run every file once, shortly; one that does not run does not stop the others.
 
     Raises:
         NotReadyError: the device cannot run anything.
+        StoppedError: it was told to stop.
     """
     for cell in cells:
+        yield Trying(cell=cell)
         try:
             yield Candidate(cell=cell, trial=device.trial(cell.path, cell.settings))
         except InputError as error:
-            yield Failure(cell=cell, error=error)
-
-
-def make_plan(candidates: Sequence[Candidate]) -> Plan:
-    """Group what is to be measured and estimate the time; neighbours stay together."""
-    parts = -(-len(candidates) // MAX_GROUP)
-    ends = [len(candidates) * part // parts for part in range(parts + 1)] if parts else [0]
-    groups = [candidates[start:end] for start, end in itertools.pairwise(ends)]
-    costs = [(launch_ms(c.cell.settings, c.trial), c.cell.settings) for c in candidates]
-    return Plan(
-        groups=tuple(map(_canary_first, groups)),
-        least_ms=sum(cost * settings.launches for cost, settings in costs),
-        most_ms=sum(cost * settings.max_launches for cost, settings in costs),
-    )
-
-
-def _canary_first(group: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    canary = min(group, key=lambda c: (c.cell.artifact.size_bytes, c.cell.settings.threads))
-    return (canary, *(candidate for candidate in group if candidate is not canary))
-
-
-def order(cells: int, blocks: int, seed: int, first_block: int = 0) -> tuple[tuple[int, ...], ...]:
-    """The order of launches: in each block every cell once.
-
-    Args:
-        cells: how many; 0 is the canary.
-        blocks: how many to lay out.
-        seed: the same seed gives the same order on every machine.
-        first_block: number of the first of them within the campaign.
-
-    Returns:
-        For each block the cells in the order they run: the canary first, in the last block last,
-        the others shuffled.
-    """
-    shuffler = random.Random(f"{seed}/{first_block}")
-    laid_out = []
-    for block in range(blocks):
-        others = list(range(1, cells))
-        shuffler.shuffle(others)
-        last = block == blocks - 1 > 0
-        laid_out.append((*others, 0) if last else (0, *others))
-    return tuple(laid_out)
+            yield Failure(cell=cell, error=error, refused=True)
 
 
 def run(
-    device: Device,
-    plan: Plan,
-    *,
-    on_launch: Callable[[], None],
-    on_added: Callable[[int], None],
-) -> Iterator[Record | Failure]:
+    device: Device, plan: Plan, *, campaign: str, info: DeviceInfo, first_block: int = 0
+) -> Iterator[Event]:
     """Measure; give each record as it is finished.
 
     Args:
         device: where.
         plan: what, from `make_plan`.
-        on_launch: called after every launch.
-        on_added: called with the number of launches the stop rule adds.
+        campaign: id the records belong to.
+        info: of the device.
+        first_block: above all blocks that the campaign has on the device already.
 
     Raises:
         NotReadyError: the device cannot run anything any more.
+        StoppedError: it was told to stop.
     """
-    info = device.info()
-    campaign = _new_id()
-    block = 0
+    block = first_block
     for group in plan.groups:
-        measured = [_Measured(candidate=candidate) for candidate in group]
-        canary = measured[0]
+        cells = [_InWork(candidate=candidate) for candidate in group]
+        canary = cells[0]
         before = device.conditions(canary.settings)
         while not canary.finished:
-            slots = _next_slots(measured, block)
+            slots = _next_slots(cells, block)
             if canary.launches:
-                on_added(len(slots))
+                yield Added(
+                    launches=len(slots), ms=sum(one.candidate.launch_ms for *_, one in slots)
+                )
             for block, place, one in slots:
+                yield Launching(cell=one.cell)
                 _launch(device, one, block, place)
-                on_launch()
+                yield Launched(candidate=one.candidate)
             block += 1
             after = device.conditions(canary.settings)
-            for one in _finish(measured):
+            for one in _finish(cells):
                 ended = replace(before, facts=one.candidate.trial.facts), _with_load(after, one)
                 yield _record(one, canary, info, *ended, campaign)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Measured:
+class _InWork:
     """A cell while it is measured.
 
     Attributes:
@@ -200,8 +171,12 @@ class _Measured:
     finished: bool = False
 
     @property
+    def cell(self) -> Cell:
+        return self.candidate.cell
+
+    @property
     def settings(self) -> Settings:
-        return self.candidate.cell.settings
+        return self.cell.settings
 
     def missing(self) -> int:
         return missing_launches(self.launches, self.settings.launches, self.settings.max_launches)
@@ -214,15 +189,15 @@ class _Measured:
         )
 
 
-def _next_slots(measured: Sequence[_Measured], block: int) -> list[tuple[int, int, _Measured]]:
+def _next_slots(cells: Sequence[_InWork], block: int) -> list[tuple[int, int, _InWork]]:
     """Block, place and cell of the launches to make before the stop rule looks again."""
-    missing = [one.missing() for one in measured]
-    canary = measured[0]
+    missing = [one.missing() for one in cells]
+    canary = cells[0]
     slots = []
     seed = canary.settings.seed
-    for number, line in enumerate(order(len(measured), max(missing), seed, block)):
+    for number, line in enumerate(order(len(cells), max(missing), seed, block)):
         wanted = [
-            measured[index]
+            cells[index]
             for index in line
             if number < missing[index] or (index == 0 and canary.can_go_on())
         ]
@@ -230,9 +205,8 @@ def _next_slots(measured: Sequence[_Measured], block: int) -> list[tuple[int, in
     return slots
 
 
-def _launch(device: Device, one: _Measured, block: int, place: int) -> None:
-    cell = one.candidate.cell
-    timing = device.launch(cell.path, cell.settings, one.candidate.trial)
+def _launch(device: Device, one: _InWork, block: int, place: int) -> None:
+    timing = device.launch(one.cell.path, one.settings, one.candidate.trial)
     median_ms, p95_ms = _middle_and_tail(timing)
     one.launches.append(
         Launch(
@@ -266,9 +240,9 @@ def _middle_and_tail(timing: Timing) -> tuple[float, float]:
     return middle, summary.max_ms if summary.p95_ms is None else summary.p95_ms
 
 
-def _finish(measured: Sequence[_Measured]) -> list[_Measured]:
+def _finish(cells: Sequence[_InWork]) -> list[_InWork]:
     """Mark and return the cells that need no more launches; the canary ends with the last."""
-    canary, *others = measured
+    canary, *others = cells
     done = [one for one in others if not one.finished and not one.missing()]
     for one in done:
         one.finished = True
@@ -279,14 +253,14 @@ def _finish(measured: Sequence[_Measured]) -> list[_Measured]:
 
 
 def _record(
-    one: _Measured,
-    canary: _Measured,
+    one: _InWork,
+    canary: _InWork,
     info: DeviceInfo,
     before: Conditions,
     after: Conditions,
     campaign: str,
-) -> Record | Failure:
-    cell, trial = one.candidate.cell, one.candidate.trial
+) -> Measured | Failure:
+    cell, trial = one.cell, one.candidate.trial
     if _sha256(cell.path) != cell.artifact.sha256:
         return Failure(
             cell=cell,
@@ -301,12 +275,14 @@ def _record(
         canary_ms=[launch.median_ms for launch in counted(canary.launches)],
         canary=canary.candidate.cell.artifact.file,
         others_load=one.others_load,
+        delegate=cell.settings.delegate,
         delegated=trial.delegated,
+        partial=trial.partial,
         wrong_output=trial.wrong_output,
     )
     verdict, reasons = judge(evidence, cell.settings.launches)
-    return Record(
-        id=_new_id(),
+    record = Record(
+        id=record_id(campaign, cell.number),
         time=after.time,
         tool=TOOL,
         campaign=campaign,
@@ -323,9 +299,10 @@ def _record(
         operators=trial.operators,
         command=trial.command,
     )
+    return Measured(cell=cell, record=record)
 
 
-def _with_load(after: Conditions, one: _Measured) -> Conditions:
+def _with_load(after: Conditions, one: _InWork) -> Conditions:
     if not one.others_load:
         return after
     fact = (
@@ -333,10 +310,6 @@ def _with_load(after: Conditions, one: _Measured) -> Conditions:
         f"(median), {max(one.others_load):.1%} at most"
     )
     return replace(after, facts=(*after.facts, fact))
-
-
-def _new_id() -> str:
-    return store.new_id(datetime.now(timezone.utc))
 
 
 def _sha256(path: Path) -> str:

@@ -251,6 +251,8 @@ def host_settings(settings: Settings) -> Settings:
         raise InputError(f"--mode {settings.profile} is for phones: leave it out with host")
     if settings.prepared:
         raise InputError("--prepare is for phones: leave it out with host")
+    if settings.allowed:
+        raise InputError("--allow is for phones: leave it out with host")
     system.check_cpus(settings.cpus)
     return replace(settings, profile="host")
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from mnasnet_deploy.errors import InputError
+from mnasnet_deploy.errors import InputError, NotReadyError
 from mnasnet_deploy.locking import try_lock
 
-__all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "pin"]
+__all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "holding", "pin"]
 
 RETRY_S = 0.2
 
@@ -71,6 +71,46 @@ def exclusive(
             while not try_lock(file):
                 pause(RETRY_S)
         yield
+
+
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Hold a lock file of one's own, which goes when it is let go; gives whether it was free.
+
+    The system frees it when the process ends, however it ends; then only the file stays.
+
+    Args:
+        path: of the file; its folder is made if it is missing.
+
+    Raises:
+        NotReadyError: the file cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = path.open("ab")
+            except OSError as error:
+                raise NotReadyError(
+                    f"cannot write into {path.parent}: {error.strerror or error} (choose another "
+                    "folder with --results)"
+                ) from error
+            stack.enter_context(file)
+            if not try_lock(file):
+                yield False
+                return
+            # Whoever held it before removed the file after we opened it: that lock holds nothing.
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break
+            file.close()
+        try:
+            yield True
+        finally:
+            if sys.platform == "win32":
+                file.close()
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -55,6 +55,7 @@ NOISY_REASONS: Final = (
     "SLOW-FIRST",
     "BUSY",
     "CLOCK-CAPPED",
+    "PARTIAL-DELEGATE",
 )
 
 
@@ -68,7 +69,9 @@ class Evidence:
         canary_ms: launch medians of the canary in the order they ran; see `campaign`.
         canary: name of its file.
         others_load: of the launches, share of all CPUs other processes used; empty where unknown.
-        delegated: whether the delegate asked for took any operator.
+        delegate: that was asked for.
+        delegated: whether it took any operator.
+        partial: what it left to the CPU, in words; empty where it took all or nothing is known.
         wrong_output: how the answer differs from what the file says elsewhere; empty if it is right
             or was not looked at.
     """
@@ -79,7 +82,9 @@ class Evidence:
     canary_ms: Sequence[float]
     canary: str
     others_load: Sequence[float]
+    delegate: str
     delegated: bool
+    partial: str = ""
     wrong_output: str = ""
 
 
@@ -147,7 +152,8 @@ def _invalid(evidence: Evidence, asked: int) -> list[str]:
         reasons.append(f"DISCARDED: {len(discarded)} of {len(evidence.launches)} launches: {kinds}")
     if not evidence.delegated:
         reasons.append(
-            "NO-DELEGATE: XNNPACK took no operator of this file; measure it with --no-xnnpack"
+            f"NO-DELEGATE: {evidence.delegate} took no operator of this file; measure it with "
+            "--delegate none"
         )
     if evidence.wrong_output:
         reasons.append(f"WRONG-OUTPUT: {evidence.wrong_output}")
@@ -240,4 +246,6 @@ def _machine(evidence: Evidence) -> list[str]:
         if limit is not None and most is not None and limit < most:
             reasons.append(f"CLOCK-CAPPED: the CPUs may run at {limit:.0f} of {most:.0f} MHz only")
             break
+    if evidence.partial:
+        reasons.append(f"PARTIAL-DELEGATE: {evidence.partial}, the CPU the rest")
     return reasons

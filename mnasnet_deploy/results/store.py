@@ -27,6 +27,8 @@ __all__ = [
     "new_id",
     "newest_last",
     "read_limited",
+    "read_record",
+    "record_path",
 ]
 
 DEFAULT_FOLDER: Final = Path("results")
@@ -97,8 +99,8 @@ def add(record: Record, folder: Path = DEFAULT_FOLDER) -> Path:
     from mnasnet_deploy import atomic  # readers of results need no OpenSSL
 
     text = encode(record)
-    path = folder / "records" / f"{record.id}.json"
-    if not atomic.write_new_text(path, text) and _read(path) != record:
+    path = record_path(folder, record.id)
+    if not atomic.write_new_text(path, text) and read_record(path) != record:
         raise MnasnetError(
             f"{path} holds something else under this id, and results are never overwritten: "
             "move it away"
@@ -114,12 +116,28 @@ def load(folder: Path) -> Loaded:
     records: list[Record] = []
     problems: list[Problem] = []
     for path in _record_files(folder, problems):
-        found = _read(path)
+        found = read_record(path)
         if isinstance(found, Problem):
             problems.append(found)
         else:
             records.append(found)
     return Loaded(records=tuple(newest_last(records)), problems=tuple(problems))
+
+
+def record_path(folder: Path, record: str) -> Path:
+    """Where a results folder keeps the record of an id."""
+    return folder / "records" / f"{record}.json"
+
+
+def read_record(path: Path) -> Record | Problem:
+    """Read the file of a record, or say why it is none."""
+    try:
+        record = decode(read_limited(path, MAX_BYTES))
+    except InputError as error:
+        return Problem(path=path, reason=str(error))
+    if record.id != path.stem:
+        return Problem(path=path, reason=f"it is the record {record.id} under another name")
+    return record
 
 
 def read_limited(path: Path, limit: int) -> bytes:
@@ -151,13 +169,3 @@ def _record_files(folder: Path, problems: list[Problem]) -> list[Path]:
         problems.append(Problem(path=inside, reason=error.strerror or str(error)))
         return []
     return [path for path in paths if path.suffix == ".json" and not path.name.startswith(".")]
-
-
-def _read(path: Path) -> Record | Problem:
-    try:
-        record = decode(read_limited(path, MAX_BYTES))
-    except InputError as error:
-        return Problem(path=path, reason=str(error))
-    if record.id != path.stem:
-        return Problem(path=path, reason=f"it is the record {record.id} under another name")
-    return record

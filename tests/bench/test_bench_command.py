@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mnasnet_deploy.results import store
+from mnasnet_deploy.results import campaigns, store
 
 QUICK = ["--launches", "2", "--max-launches", "2", "--runs", "5", "--min-seconds", "0",
          "--warmup-runs", "1", "--warmup-seconds", "0"]  # fmt: skip
@@ -65,7 +65,7 @@ def test_two_files_give_two_records_and_a_line_each(mnasnet, folder, tiny_float3
 @pytest.mark.processes
 @pytest.mark.slow
 def test_threads_repeat_and_the_delegate_can_be_left_out(mnasnet, folder, tiny_int8):
-    run = mnasnet("bench", tiny_int8, *QUICK, "--threads", 1, "--threads", 2, "--no-xnnpack")
+    run = mnasnet("bench", tiny_int8, *QUICK, "--threads", 1, "--threads", 2, "--delegate", "none")
     assert run.code == 0, run.err
     found = records(folder)
     assert [record.settings.threads for record in found] == [1, 2]
@@ -149,6 +149,7 @@ def test_a_plan_for_programs(mnasnet, folder, tiny_float32, tiny_int8):
     run = mnasnet("bench", tiny_float32, tiny_int8, "--plan", "--json", "--launches", 4)
     plan = json.loads(run.out)
     assert plan["schema"] == "mnasnet.bench-plan/1"
+    assert [one["device"] for one in plan["devices"]] == ["host"]
     # Warm-up of 1 s and 2 s of runs, and what a process takes to start.
     assert 4 * 2 * 3.0 < plan["least_s"] < 4 * 2 * 10.0
     assert plan["most_s"] == pytest.approx(plan["least_s"] * 30 / 4)
@@ -188,8 +189,9 @@ def test_a_file_the_delegate_takes_nothing_of_is_invalid(mnasnet, folder, handma
     run = mnasnet("bench", handmade / "undelegated.tflite", *QUICK)
     assert run.code == 1
     assert "invalid (NO-DELEGATE)" in run.out
-    assert "--no-xnnpack" in run.err
-    assert mnasnet("bench", handmade / "undelegated.tflite", *QUICK, "--no-xnnpack").code == 0
+    assert "--delegate none" in run.err
+    plain = ["--delegate", "none"]
+    assert mnasnet("bench", handmade / "undelegated.tflite", *QUICK, *plain).code == 0
     assert [record.verdict for record in records(folder)] == ["invalid", "noisy"]
 
 
@@ -263,6 +265,22 @@ def test_a_file_that_hangs_is_given_up(mnasnet, folder, handmade):
     ("arguments", "said"),
     [
         (["--device", "pixel"], "unknown device 'pixel'"),
+        (["--delegate", "npu"], "unknown delegate 'npu'"),
+        (["--delegate", "gpu"], "not with gpu: give --benchmark-binary"),
+        (["--delegate", "external"], "needs --external-delegate FILE"),
+        (["--external-delegate", "x.so"], "goes with '--delegate external'"),
+        (["--benchmark-binary", "none.such"], "--benchmark-binary none.such: no such file"),
+        (["--mode", "fixed"], "--mode fixed is for phones"),
+        (["--mode", "fast"], "--mode"),
+        (["--prepare"], "--prepare is for phones"),
+        (["--allow", "LOW-BATTERY"], "--allow is for phones"),
+        (["--allow", "low battery"], "--allow 'low battery': give the name of a gate"),
+        (["--ambient", "nan"], "--ambient nan"),
+        (["--ambient", "300"], "--ambient 300"),
+        (["--cluster", "fast"], "--cluster is for phones"),
+        (["--profile", "pixel_8"], "--profile is for phones"),
+        (["--adb", "adb"], "--adb is for phones"),
+        (["--device", "adb", "--cluster", "fast", "--cpus", "3"], "--cpus or --cluster, not both"),
         (["--cpus", "0,x"], "--cpus '0,x'"),
         (["--cpus", "3-1"], "--cpus '3-1'"),
         (["--cpus", ""], "--cpus ''"),
@@ -359,7 +377,10 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
     kept = records(folder)
     assert len(kept) == len(out.splitlines()) + 1
     assert 1 <= len(kept) < 12
-    assert f"interrupted: {len(kept)} of 12 measurements are finished and kept\n" in err
+    assert f"interrupted: {len(kept)} of 12 measurements are finished and kept; go on with" in err
+    (campaign,) = campaigns.load(folder / "results").campaigns
+    assert f"'mnasnet bench --resume {campaign.id}'" in err
+    assert len(campaigns.missing(campaign, folder / "results")) == 12 - len(kept)
 
 
 @pytest.mark.processes

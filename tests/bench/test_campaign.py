@@ -1,6 +1,8 @@
 """Interleaving, the canary, the stop rule and records, on a device that follows a script."""
 
+import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,18 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasnet_deploy.bench.campaign import (
-    Candidate,
-    Cell,
+    Added,
     Failure,
-    make_plan,
-    order,
+    Launched,
+    Launching,
+    Measured,
     run,
     try_out,
 )
 from mnasnet_deploy.bench.device import Device, Timing, Trial, launch_ms
+from mnasnet_deploy.bench.plan import Candidate, Cell, arrange, make_plan, order
 from mnasnet_deploy.errors import ModelFileError, NotReadyError
 from mnasnet_deploy.results.codec import decode, encode
-from mnasnet_deploy.results.record import Artifact, Conditions, DeviceInfo, Record, Settings
+from mnasnet_deploy.results.record import Artifact, Conditions, DeviceInfo, Settings
 
 SETTINGS = Settings(
     profile="host",
@@ -54,6 +57,18 @@ class Script:
     latency: Callable[[str, int], float] = lambda file, number: 4.5
     discard: Callable[[str, int], str] = lambda file, number: ""
     log: list[str] = field(default_factory=list)
+    name: str = "script"
+    key: str = "script"
+
+    def settle(self, settings: Settings) -> Settings:
+        return settings
+
+    @contextlib.contextmanager
+    def session(self, settings, say):
+        yield
+
+    def stop(self) -> None:
+        raise AssertionError("nobody stops a script")
 
     def info(self) -> DeviceInfo:
         return DeviceInfo(kind="host", name="Script", os="", cpu="Script", cores=1, memory_mib=0,
@@ -86,6 +101,7 @@ def test_the_script_is_a_device():
 @pytest.fixture
 def cell(tmp_path):
     """Makes a cell of a file that lies on the disk; a longer file is written for a higher size."""
+    numbers = itertools.count()
 
     def make(name, size=10, **settings):
         path = tmp_path / f"{name}.tflite"
@@ -95,15 +111,34 @@ def cell(tmp_path):
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
             size_bytes=size,
         )
-        return Cell(path=path, artifact=artifact, settings=replace(SETTINGS, **settings))
+        return Cell(
+            number=next(numbers),
+            path=path,
+            artifact=artifact,
+            settings=replace(SETTINGS, **settings),
+        )
 
     return make
 
 
-def measure(device, cells, **events):
-    plan = make_plan([Candidate(cell=one, trial=TRIAL) for one in cells])
-    heard = {"on_launch": lambda: None, "on_added": lambda count: None, **events}
-    return list(run(device, plan, **heard))
+CAMPAIGN = "20260517t000000000-00c0ffee"
+
+
+def plan_of(cells):
+    return make_plan(arrange(cells), [Candidate(cell=one, trial=TRIAL) for one in cells])
+
+
+def events(device, cells, **settings):
+    return run(device, plan_of(cells), campaign=CAMPAIGN, info=device.info(), **settings)
+
+
+def measure(device, cells, **settings):
+    """Records and failures, in order."""
+    return [
+        event.record if isinstance(event, Measured) else event
+        for event in events(device, cells, **settings)
+        if isinstance(event, (Measured, Failure))
+    ]
 
 
 # ---- order
@@ -150,7 +185,7 @@ def test_the_stored_seed_gives_the_order_back(cell):
 
 
 def test_the_estimate_is_the_sum_of_its_launches(cell):
-    plan = make_plan([Candidate(cell=cell(name), trial=TRIAL) for name in "ab"])
+    plan = plan_of([cell(name) for name in "ab"])
     one = 300 + 1000 + 2000
     assert launch_ms(SETTINGS, TRIAL) == one
     assert plan.least_ms == 2 * 10 * one
@@ -166,13 +201,14 @@ def test_a_slow_file_is_planned_by_its_runs(cell):
 def test_groups_are_even_and_lose_no_cell(count):
     cells = [
         Cell(
+            number=number,
             path=Path(f"{number}.tflite"),
             artifact=Artifact(file=f"{number}.tflite", sha256="0" * 64, size_bytes=number * 7 % 5),
             settings=SETTINGS,
         )
         for number in range(count)
     ]
-    groups = make_plan([Candidate(cell=one, trial=TRIAL) for one in cells]).groups
+    groups = plan_of(cells).groups
     assert sorted(c.cell.path for group in groups for c in group) == sorted(c.path for c in cells)
     sizes = [len(group) for group in groups]
     assert max(sizes, default=0) <= 10
@@ -183,8 +219,20 @@ def test_groups_are_even_and_lose_no_cell(count):
 
 
 def test_a_file_that_does_not_run_does_not_stop_the_others(cell):
-    outcomes = list(try_out(Script(), [cell("a"), cell("broken"), cell("c")]))
+    outcomes = list(try_out(Script(), [cell("a"), cell("broken"), cell("c")]))[1::2]
     assert [isinstance(outcome, Failure) for outcome in outcomes] == [False, True, False]
+    assert outcomes[1].refused
+
+
+def test_the_rest_of_a_group_goes_on_with_another_canary(cell):
+    cells = [cell("canary", size=5), cell("b", size=9), cell("small", size=6), cell("c", size=9)]
+    groups = arrange(cells)
+    assert [one.artifact.file for one in groups[0]][0] == "canary.tflite"
+    rest = make_plan(groups, [Candidate(cell=one, trial=TRIAL) for one in cells[1:]])
+    assert [c.cell.artifact.file for c in rest.candidates] == [
+        "small.tflite", "b.tflite", "c.tflite",
+    ]  # fmt: skip
+    assert make_plan(groups, []).groups == ()
 
 
 # ---- run
@@ -202,8 +250,8 @@ def test_a_quiet_device_gives_one_valid_record_for_each_cell(cell):
         assert "a trial fact" in record.before.facts
         assert "other processes used 2.0%" in record.after.facts[0]
         assert decode(encode(record).encode()) == record
-    assert len({record.id for record in records}) == 2
-    assert len({record.campaign for record in records}) == 1
+    assert [record.id for record in records] == [f"{CAMPAIGN}-0000", f"{CAMPAIGN}-0001"]
+    assert {record.campaign for record in records} == {CAMPAIGN}
     assert len(device.log) == 20
 
 
@@ -211,13 +259,12 @@ def test_a_file_that_varies_gets_more_launches_and_the_quiet_one_does_not(cell):
     def latency(file, number):
         return 4.0 + number % 5 / 5 if file == "wild.tflite" else 4.5
 
-    added = []
     device = Script(latency=latency)
-    records = measure(
-        device,
-        [cell("calm", size=5), cell("quiet"), cell("wild", max_launches=20)],
-        on_added=added.append,
+    heard = list(
+        events(device, [cell("calm", size=5), cell("quiet"), cell("wild", max_launches=20)])
     )
+    records = [event.record for event in heard if isinstance(event, Measured)]
+    added = [event.launches for event in heard if isinstance(event, Added)]
     launches = {record.artifact.file: len(record.launches) for record in records}
     # The canary stays with the others to the end.
     assert launches == {"quiet.tflite": 10, "wild.tflite": 20, "calm.tflite": 20}
@@ -225,17 +272,18 @@ def test_a_file_that_varies_gets_more_launches_and_the_quiet_one_does_not(cell):
         "quiet.tflite", "calm.tflite", "wild.tflite",
     ]  # fmt: skip
     assert sum(added) == 20
+    assert sum(event.ms for event in heard if isinstance(event, Added)) == 20 * 3300
     assert len(device.log) == 50
+    begun = [event.cell.artifact.file for event in heard if isinstance(event, Launching)]
+    ended = [e.candidate.cell.artifact.file for e in heard if isinstance(e, Launched)]
+    assert begun == ended == device.log
 
 
 def test_records_come_as_they_are_finished(cell):
     device = Script(latency=lambda file, number: 4.0 + number % 5 if file == "b.tflite" else 4.5)
     cells = [cell("a", size=5), cell("b"), cell("c")]
-    plan = make_plan([Candidate(cell=one, trial=TRIAL) for one in cells])
-    outcomes = run(device, plan, on_launch=lambda: None, on_added=lambda count: None)
-    first = next(outcomes)
-    assert isinstance(first, Record)
-    assert first.artifact.file == "c.tflite"
+    first = next(event for event in events(device, cells) if isinstance(event, Measured))
+    assert first.record.artifact.file == "c.tflite"
     assert len(device.log) == 30
 
 
@@ -247,6 +295,11 @@ def test_one_group_is_finished_before_the_next_begins(cell):
     assert set(device.log[:50]) == {one.artifact.file for one in cells[:5]}
     slots = [(launch.block, launch.position) for record in records for launch in record.launches]
     assert len(set(slots)) == len(slots), "no place in the campaign is taken twice"
+
+
+def test_what_goes_on_takes_no_place_again(cell):
+    (record,) = measure(Script(), [cell("a")], first_block=17)
+    assert [launch.block for launch in record.launches] == list(range(17, 27))
 
 
 def test_voided_launches_are_kept_and_repeated(cell):

@@ -46,6 +46,7 @@ def evidence(medians=QUIET, **changes):
         canary_ms=QUIET,
         canary="canary.tflite",
         others_load=[0.01] * len(medians),
+        delegate="gpu",
         delegated=True,
     )
     return replace(whole, **changes)
@@ -101,6 +102,7 @@ ALONE = {
     "BUSY": evidence(others_load=[0.01] * 4 + [0.2] * 6),
     "CLOCK-CAPPED": evidence(after=CAPPED),
     "NO-DELEGATE": evidence(delegated=False),
+    "PARTIAL-DELEGATE": evidence(partial="GPU ran 60 of 64 nodes"),
     "WRONG-OUTPUT": evidence(wrong_output="class 3 where class 17 is right"),
     "DISCARDED": evidence(launches=[launch(discarded="HUNG (no answer)")] * 4 + [launch()] * 10),
 }
