@@ -78,6 +78,7 @@ def check(
     *,
     ambient_c: float | None,
     stock: Collection[str] = (),
+    forced: bool = False,
 ) -> tuple[Gate, ...]:
     """The gates that do not hold, in the order of `GATES`.
 
@@ -89,12 +90,13 @@ def check(
         cpus: that will be measured on.
         ambient_c: temperature of the room; None where the operator did not give it.
         stock: governors this model has where nobody changed them; empty where unknown.
+        forced: the clocks are fixed or locked for the measurement, and nobody else's.
     """
     messages = {
         **_system(state),
         **_battery(state),
-        **_heat(state, cpus),
-        **_cpus(state, cpus, stock),
+        **_heat(state, cpus, forced),
+        **_cpus(state, cpus, stock, forced),
         **_room(ambient_c),
     }
     return tuple(
@@ -201,7 +203,7 @@ def _battery(state: PhoneState) -> dict[str, str]:
     return found
 
 
-def _heat(state: PhoneState, cpus: Collection[int]) -> dict[str, str]:
+def _heat(state: PhoneState, cpus: Collection[int], forced: bool) -> dict[str, str]:
     found = {}
     thermal = state.thermal
     if thermal.overridden:
@@ -213,7 +215,7 @@ def _heat(state: PhoneState, cpus: Collection[int]) -> dict[str, str]:
         found["THERMAL-UNKNOWN"] = (
             "it does not say whether it throttles for heat; only the clock limits are looked at"
         )
-    if signs := _throttling(state, cpus):
+    if signs := _throttling(state, cpus, forced):
         found["THROTTLED"] = f"{', '.join(signs)}; let it cool down, out of its case"
     warm = []
     skin = thermal.hottest("skin")
@@ -226,7 +228,7 @@ def _heat(state: PhoneState, cpus: Collection[int]) -> dict[str, str]:
     return found
 
 
-def _throttling(state: PhoneState, cpus: Collection[int]) -> list[str]:
+def _throttling(state: PhoneState, cpus: Collection[int], forced: bool) -> list[str]:
     """The signs of it, in words."""
     signs = []
     if state.thermal.status:
@@ -237,7 +239,7 @@ def _throttling(state: PhoneState, cpus: Collection[int]) -> list[str]:
         f"CPU {ranges(policy.cpus)} may run at {policy.scaling_max_mhz:.0f} of "
         f"{policy.max_mhz:.0f} MHz"
         for policy in state.policies
-        if policy.used_by(cpus) and policy.capped
+        if policy.used_by(cpus) and policy.capped and not (forced and _still(policy))
     ]
     at_work = [one for one in (*state.cooling, *state.thermal.cooling) if one.of_cpu and one.level]
     if at_work and not signs:
@@ -245,7 +247,9 @@ def _throttling(state: PhoneState, cpus: Collection[int]) -> list[str]:
     return signs
 
 
-def _cpus(state: PhoneState, cpus: Collection[int], stock: Collection[str]) -> dict[str, str]:
+def _cpus(
+    state: PhoneState, cpus: Collection[int], stock: Collection[str], forced: bool
+) -> dict[str, str]:
     found = {}
     if state.online_cpus and (off := set(cpus) - set(state.online_cpus)):
         found["CORES-OFFLINE"] = f"CPU {ranges(off)} is switched off; restart the phone"
@@ -255,7 +259,7 @@ def _cpus(state: PhoneState, cpus: Collection[int], stock: Collection[str]) -> d
             "the phone, or choose --cpus among these"
         )
     for policy in state.policies:
-        if policy.used_by(cpus) and (seen := _alien(policy, stock)):
+        if policy.used_by(cpus) and (seen := _alien(policy, stock, forced)):
             found["CLOCKS-ALIEN"] = (
                 f"CPU {ranges(policy.cpus)} has {seen}, which somebody set; restart the phone"
             )
@@ -263,15 +267,20 @@ def _cpus(state: PhoneState, cpus: Collection[int], stock: Collection[str]) -> d
     return found
 
 
-def _alien(policy: Policy, stock: Collection[str]) -> str:
+def _alien(policy: Policy, stock: Collection[str], forced: bool) -> str:
     governor = policy.governor
     if governor and (governor not in stock if stock else governor in _ALIEN_GOVERNORS):
         expected = f" and not {' or '.join(sorted(stock))}" if stock else ""
         return f"the governor {governor}{expected}"
-    low, high = policy.scaling_min_mhz, policy.scaling_max_mhz
-    if low is not None and low == high and policy.min_mhz != policy.max_mhz:
-        return f"its clock fixed at {low:.0f} MHz"
+    if _still(policy) and not forced:
+        return f"its clock fixed at {policy.scaling_max_mhz:.0f} MHz"
     return ""
+
+
+def _still(policy: Policy) -> bool:
+    """Whether its clock cannot move."""
+    low, high = policy.scaling_min_mhz, policy.scaling_max_mhz
+    return low is not None and low == high and policy.min_mhz != policy.max_mhz
 
 
 def _room(ambient_c: float | None) -> dict[str, str]:
