@@ -34,10 +34,11 @@ __all__ = ["AndroidPhone"]
 
 BACK_S: Final = 60.0
 """How long a phone that went away is waited for: a restart takes about that."""
-BUSY_WINDOW_S: Final = 1.0
+BUSY_WINDOW_S: Final = 0.5
 STATE_S: Final = 30.0
 ANSWER_S: Final = 15.0
 POLL_S: Final = 5.0
+TELL_EVERY_S: Final = 60.0
 WAITED_FOR: Final = ("THROTTLED", "WARM")
 """Gates of heat: waited for, and refused only where waiting does not help."""
 SLOWER_THAN_TRIAL: Final = 3.0
@@ -61,6 +62,7 @@ class AndroidPhone:
         self._settings: Sequence[Settings] = ()
         self._known: PhoneState | None = None
         self._last: Quick | None = None
+        self._baseline_c: float | None = None
         self._boot_id = ""
         self._say: Say = _silent
 
@@ -136,7 +138,8 @@ class AndroidPhone:
         deadline_s = self._options.patience_s + SLOWER_THAN_TRIAL * expected_s
         with self._until_stopped():
             try:
-                self._cool_down(settings)
+                if self._last is not None:
+                    self._cool_down(settings)
                 programs = self._programs()
                 run = self._run(programs.words(model, settings), settings, deadline_s)
             except LinkLostError as error:
@@ -183,8 +186,8 @@ class AndroidPhone:
         if changes:
             self._say(f"changed until the end: {'; '.join(change.what for change in changes)}")
             prepare.apply(self._link, changes)
-        self._baseline = cooling.baseline(state)
-        self._wait_until_cool(first)
+        self._last, self._baseline_c = None, None
+        self._cool_down(first)
         state = self._preflight(BUSY_WINDOW_S)
         after = gates.check(state, cpus, ambient_c=first.ambient_c)
         if first.profile != "stock":
@@ -194,6 +197,36 @@ class AndroidPhone:
         for gate in after:
             self._say(f"{gate.name}: {gate.message}")
         self._boot_id = state.boot_id
+        self._baseline_c = state.thermal.hottest("skin")
+
+    def _cool_down(self, settings: Settings) -> None:
+        """Wait until the phone is as cool as before the first launch.
+
+        Raises:
+            PhoneError: it stays warm.
+        """
+        last, self._last = self._last, None
+        told_s = -TELL_EVERY_S
+
+        def read() -> cooling.Heat:
+            nonlocal last
+            state, last = last or self._preflight(), None
+            return cooling.heat(state, settings.cpus, forced=settings.profile != "stock")
+
+        def tell(heat: cooling.Heat) -> None:
+            nonlocal told_s
+            if time.monotonic() - told_s >= TELL_EVERY_S:
+                told_s = time.monotonic()
+                self._say(f"waiting for it to cool down ({heat})")
+
+        cooling.wait_until_cool(
+            read,
+            baseline_c=self._baseline_c,
+            patience_s=self._options.cool_s,
+            allowed=settings.allowed,
+            on_wait=tell,
+            sleep=self._pause,
+        )
 
     def _leave(self) -> None:
         """Put everything back; a phone that is gone is put back by the next run."""

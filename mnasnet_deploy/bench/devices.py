@@ -10,6 +10,8 @@ from mnasnet_deploy.bench.host import PATIENCE_S, Host
 
 __all__ = ["PhoneOptions", "open_devices"]
 
+COOL_S = 600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhoneOptions:
@@ -24,6 +26,7 @@ class PhoneOptions:
         profile: name or file of the phone's profile; empty for the one that fits the phone.
         cluster: cores to use by name (`fast`, `mid`, `little`); empty to go by the threads.
         patience_s: how long a process may take beyond what is known of it.
+        cool_s: how long a warm phone may take to cool down, each time.
     """
 
     benchmark_binary: Path | None = None
@@ -33,6 +36,7 @@ class PhoneOptions:
     profile: str = ""
     cluster: str = ""
     patience_s: float = PATIENCE_S
+    cool_s: float = COOL_S
 
 
 def open_devices(
