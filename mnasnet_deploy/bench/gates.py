@@ -13,22 +13,25 @@ from typing import Final
 from mnasnet_deploy.bench.android_state import PhoneState
 from mnasnet_deploy.bench.clock_policies import Policy
 from mnasnet_deploy.bench.clusters import ranges
-from mnasnet_deploy.bench.dumpsys import Temperature, Thermal
+from mnasnet_deploy.bench.dumpsys import Cooling, Temperature, Thermal
 from mnasnet_deploy.errors import InputError, PhoneError
 
 __all__ = [
     "GATES",
     "MIN_BATTERY_PERCENT",
+    "WARM_C",
     "Gate",
     "check",
     "check_names",
     "refuse",
     "throttled_sensor",
+    "throttling",
 ]
 
 MIN_BATTERY_PERCENT: Final = 25.0
 """androidx.benchmark: below, phones switch off their big cores "even when plugged in"."""
 WARM_C: Final = 35.0
+"""Of the skin and of the battery; Pixels hold clocks back from 37 °C."""
 MAX_BUSY: Final = 0.10
 SETTLED_S: Final = 300.0
 """A phone that has just started still does what starting leaves behind."""
@@ -148,6 +151,39 @@ def throttled_sensor(thermal: Thermal) -> Temperature | None:
     return max(asking, key=lambda sensor: sensor.status, default=None)
 
 
+def throttling(
+    thermal: Thermal,
+    cooling: Iterable[Cooling],
+    policies: Iterable[Policy],
+    cpus: Collection[int],
+    forced: bool,
+) -> list[str]:
+    """The signs of throttling, in words; empty for none.
+
+    Args:
+        thermal: of the thermal service, which sees it late: it looks at the skin.
+        cooling: what throttles, as the kernel says.
+        policies: the clocks, which show it first.
+        cpus: that are measured on.
+        forced: the clocks are fixed or locked for the measurement.
+    """
+    signs = []
+    if thermal.status:
+        signs.append(f"its thermal status is {thermal.status}")
+    elif sensor := throttled_sensor(thermal):
+        signs.append(f"its sensor {sensor.name} asks for throttling ({sensor.celsius:.1f} °C)")
+    signs += [
+        f"CPU {ranges(policy.cpus)} may run at {policy.scaling_max_mhz:.0f} of "
+        f"{policy.max_mhz:.0f} MHz"
+        for policy in policies
+        if policy.used_by(cpus) and policy.capped and not (forced and _still(policy))
+    ]
+    at_work = [one for one in (*cooling, *thermal.cooling) if one.of_cpu and one.level]
+    if at_work and not signs:
+        signs.append(f"{at_work[0].name} slows CPUs down (level {at_work[0].level})")
+    return signs
+
+
 def _system(state: PhoneState) -> dict[str, str]:
     found = {}
     build = state.props.get("ro.build.fingerprint", "")
@@ -215,7 +251,7 @@ def _heat(state: PhoneState, cpus: Collection[int], forced: bool) -> dict[str, s
         found["THERMAL-UNKNOWN"] = (
             "it does not say whether it throttles for heat; only the clock limits are looked at"
         )
-    if signs := _throttling(state, cpus, forced):
+    if signs := throttling(thermal, state.cooling, state.policies, cpus, forced):
         found["THROTTLED"] = f"{', '.join(signs)}; let it cool down, out of its case"
     warm = []
     skin = thermal.hottest("skin")
@@ -226,25 +262,6 @@ def _heat(state: PhoneState, cpus: Collection[int], forced: bool) -> dict[str, s
     if warm:
         found["WARM"] = f"{' and '.join(warm)}, over {WARM_C:.0f} °C; let it cool down"
     return found
-
-
-def _throttling(state: PhoneState, cpus: Collection[int], forced: bool) -> list[str]:
-    """The signs of it, in words."""
-    signs = []
-    if state.thermal.status:
-        signs.append(f"its thermal status is {state.thermal.status}")
-    elif sensor := throttled_sensor(state.thermal):
-        signs.append(f"its sensor {sensor.name} asks for throttling ({sensor.celsius:.1f} °C)")
-    signs += [
-        f"CPU {ranges(policy.cpus)} may run at {policy.scaling_max_mhz:.0f} of "
-        f"{policy.max_mhz:.0f} MHz"
-        for policy in state.policies
-        if policy.used_by(cpus) and policy.capped and not (forced and _still(policy))
-    ]
-    at_work = [one for one in (*state.cooling, *state.thermal.cooling) if one.of_cpu and one.level]
-    if at_work and not signs:
-        signs.append(f"{at_work[0].name} slows CPUs down (level {at_work[0].level})")
-    return signs
 
 
 def _cpus(
