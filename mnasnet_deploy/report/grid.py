@@ -14,6 +14,7 @@ from mnasnet_deploy.arch.published import PublishedRow, find_published, publishe
 from mnasnet_deploy.errors import SpecError
 from mnasnet_deploy.report.contradictions import Finding, contradictions
 from mnasnet_deploy.report.measured import (
+    STAND_IN,
     Now,
     Setup,
     measured_cell,
@@ -31,6 +32,8 @@ __all__ = ["build_table"]
 
 CLASSES = 1000
 """Of every published network."""
+
+_STAND_INS = "On software phones: stand-ins for tests, whose times are no phone's"
 
 _KEYS = (
     Column(key="input_size", title="Input Size", kind="key", unit="px"),
@@ -60,10 +63,13 @@ def build_table(network: str, records: Iterable[Record], files: Files) -> Table:
 
     Args:
         network: `mnasnet-a1`; one of which nothing is published has only measured rows.
-        records: any; none is left out: what fits no published row has its own part.
+        records: any; none is left out: what fits no published row has its own part, and so has
+            what software phones measured.
         files: which bytes the model files have now.
     """
-    builder = _Builder(newest_last(records), files)
+    every = newest_last(records)
+    builder = _Builder([one for one in every if one.device.kind != STAND_IN], files)
+    stand_ins = _Builder([one for one in every if one.device.kind == STAND_IN], files)
     published = published_rows(network)
     findings = contradictions(published)
     own = [_RowKey(network, row.cells["multiplier"], row.resolution, CLASSES) for row in published]
@@ -80,16 +86,20 @@ def build_table(network: str, records: Iterable[Record], files: Files) -> Table:
         title = "Also measured" if published else "Measured"
         cells = partial(_other_cells, builder.artifacts)
         parts.append(builder.part(title, others, _OTHER_COLUMNS, cells))
+    if stand_ins.groups:
+        keys = sorted(stand_ins.groups, key=partial(_order, network))
+        cells = partial(_other_cells, stand_ins.artifacts)
+        parts.append(stand_ins.part(_STAND_INS, keys, _OTHER_COLUMNS, cells))
     legend = []
     if published:
         legend.append(Legend(mark="published", meaning=f"{published[0].source}; not measured here"))
-    legend += measured_legend(parts, builder.records)
+    legend += measured_legend(parts, every)
     legend += [Legend(mark="!", meaning=finding.message) for finding in findings]
     return Table(
         network=network,
         parts=tuple(parts),
         legend=tuple(legend),
-        files=dict(sorted(builder.used.items())),
+        files=dict(sorted({**stand_ins.used, **builder.used}.items())),
     )
 
 
@@ -139,7 +149,7 @@ class _Builder:
         )
         return Part(
             title=title,
-            columns=(*columns, *map(measured_column, setups)),
+            columns=(*columns, *(measured_column(setup, setups) for setup in setups)),
             rows=tuple(Row(cells=(*cells(key), *self._measured(key, setups))) for key in keys),
         )
 

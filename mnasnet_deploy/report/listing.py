@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from mnasnet_deploy.report.measured import format_ms, reason_names
+from mnasnet_deploy.report.measured import device_title, format_ms, reason_names
 from mnasnet_deploy.report.model import clean
 from mnasnet_deploy.results.record import Record
 
@@ -13,8 +13,9 @@ SCHEMA: Final = "mnasnet.result/1"
 
 FIELDS: Final = (
     "time", "file", "sha256", "network", "multiplier", "resolution", "scheme", "weights",
-    "untrained", "synthetic_calibration", "device_kind", "device", "os", "runtime", "threads",
-    "delegate", "cpus", "median_ms", "low_ms", "high_ms", "coverage", "launches", "init_ms",
+    "untrained", "synthetic_calibration", "device_kind", "device", "os", "build", "runtime",
+    "runtime_sha256", "threads", "delegate", "cpus", "mode", "prepared", "allowed", "ambient_c",
+    "imported", "median_ms", "low_ms", "high_ms", "coverage", "launches", "init_ms",
     "first_ms", "peak_memory_mib", "verdict", "reasons", "tool", "campaign", "id",
 )  # fmt: skip
 """Of a row, in order."""
@@ -44,10 +45,17 @@ def summarize(record: Record) -> dict[str, Any]:
         "device_kind": device.kind,
         "device": clean(device.name),
         "os": clean(device.os),
+        "build": clean(device.build),
         "runtime": clean(device.runtime),
+        "runtime_sha256": clean(device.runtime_sha256),
         "threads": settings.threads,
         "delegate": clean(settings.delegate),
         "cpus": " ".join(map(str, settings.cpus)),
+        "mode": clean(settings.profile),
+        "prepared": settings.prepared,
+        "allowed": clean(" ".join(settings.allowed)),
+        "ambient_c": settings.ambient_c,
+        "imported": record.imported,
         "median_ms": estimate.median_ms if estimate else None,
         "low_ms": estimate.low_ms if estimate else None,
         "high_ms": estimate.high_ms if estimate else None,
@@ -74,13 +82,13 @@ def text_rows(records: Iterable[Record]) -> list[Sequence[str]]:
         median = "-"
         if estimate:
             median = format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms)
-        names = ", ".join(reason_names(record.reasons))
+        names = ", ".join((*reason_names(record.reasons), *map(clean, record.settings.allowed)))
         rows.append(
             (
                 clean(record.time[:19]),
                 clean(artifact.file),
                 clean(artifact.scheme) or "unknown",
-                clean(record.device.name),
+                device_title(record.device.kind, record.device.name),
                 str(record.settings.threads),
                 clean(record.settings.delegate),
                 median,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from mnasnet_deploy.report.model import Cell, Column, Legend, Part, clean
 from mnasnet_deploy.results.record import Record
@@ -10,11 +10,13 @@ from mnasnet_deploy.results.record import Record
 __all__ = [
     "ABSENT",
     "NOISY",
+    "STAND_IN",
     "SYNTHETIC",
     "UNTRAINED",
     "Now",
     "Setup",
     "artifact_marks",
+    "device_title",
     "format_ms",
     "measured_cell",
     "measured_column",
@@ -25,10 +27,14 @@ __all__ = [
 ]
 
 NOISY, UNTRAINED, SYNTHETIC, ABSENT = "~noisy", "u", "s", "a"
+STAND_IN = "software-phone"
+"""Kind of the devices that only tests have."""
 
 NOT_MEASURED = "not measured"
 CHANGED = "file changed since measured"
 
+FORCED = ("fixed", "locked")
+"""Modes that are no phone's own way: see `Settings.profile`."""
 _SCHEMES = ("float32", "float16", "dynamic-int8", "int8")
 _KINDS = {"host": "host: ", "android": "", "software-phone": "software phone: "}
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]*")
@@ -43,6 +49,10 @@ class Setup:
         scheme: of the file; empty for a foreign one.
         threads, delegate: of the interpreter.
         cpus: the CPUs it was pinned to, empty for none.
+        mode: what was forced on a phone, empty for nothing (`stock`, and the host).
+        prepared: brightness, radios and power modes of the phone were set.
+        build: of the phone's system; empty on the host.
+        program: sha256 of the program that ran it, empty where there is none.
     """
 
     kind: str
@@ -52,6 +62,10 @@ class Setup:
     threads: int
     delegate: str
     cpus: tuple[int, ...]
+    mode: str = ""
+    prepared: bool = False
+    build: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +91,10 @@ def setup_of(record: Record) -> Setup:
         threads=record.settings.threads,
         delegate=clean(record.settings.delegate),
         cpus=record.settings.cpus,
+        mode=clean(record.settings.profile) if record.settings.profile in FORCED else "",
+        prepared=record.settings.prepared,
+        build=clean(record.device.build),
+        program=clean(record.device.runtime_sha256),
     )
 
 
@@ -91,12 +109,21 @@ def setup_order(setup: Setup) -> tuple[object, ...]:
         setup.threads,
         setup.delegate,
         setup.cpus,
+        setup.mode,
+        setup.prepared,
         setup.runtime,
+        setup.build,
+        setup.program,
     )
 
 
-def measured_column(setup: Setup) -> Column:
-    """The head of a setup's column."""
+def measured_column(setup: Setup, setups: Sequence[Setup] = ()) -> Column:
+    """The head of a setup's column.
+
+    Args:
+        setup: the column's.
+        setups: of all columns; builds and programs are named where nothing else differs.
+    """
     how = [
         setup.scheme or "unknown scheme",
         f"{setup.threads} thread{'s' * (setup.threads != 1)}",
@@ -104,16 +131,36 @@ def measured_column(setup: Setup) -> Column:
     ]
     if setup.cpus:
         how.append(f"CPU {', '.join(map(str, setup.cpus))}")
+    if setup.mode:
+        how.append(f"{setup.mode} mode")
+    if setup.prepared:
+        how.append("prepared")
     facts = {field.name: getattr(setup, field.name) for field in fields(setup)}
     kind = facts.pop("kind")
+    late = {name: facts.pop(name) for name in ("mode", "prepared", "build", "program")}
+    facts |= {name: value for name, value in late.items() if value}
+    alike = [one for one in setups if replace(one, build="", program="") == replace(
+        setup, build="", program="")]  # fmt: skip
+    telling = []
+    if len({one.build for one in alike}) > 1:
+        telling.append(f"build {setup.build or 'unknown'}")
+    if len({one.program for one in alike}) > 1:
+        telling.append(f"program {setup.program[:8] or 'unknown'}")
     return Column(
         key="/".join(str(value) for value in (kind, *facts.values()) if value != ()),
-        title=f"{_KINDS[setup.kind]}{setup.device}",
-        details=(", ".join(how), setup.runtime, "measured, ms"),
+        title=device_title(setup.kind, setup.device),
+        details=(", ".join(how), setup.runtime, *telling, "measured, ms"),
         kind="measured",
         unit="ms",
         facts={"device_kind": kind, **facts},
     )
+
+
+def device_title(kind: str, name: str) -> str:
+    """A device's name that says at once what is no phone."""
+    if kind == STAND_IN:
+        name = name.removesuffix(" (software phone)")
+    return f"{_KINDS[kind]}{clean(name)}"
 
 
 def measured_cell(setup: Setup, records: Sequence[Record], now: Now | None) -> Cell:
@@ -143,13 +190,14 @@ def measured_cell(setup: Setup, records: Sequence[Record], now: Now | None) -> C
 
 
 def artifact_marks(record: Record) -> tuple[str, ...]:
-    """Marks of a record's verdict and of what its file is made from."""
+    """Marks of a record's verdict, of gates let through, and of what its file is made from."""
     marks = {
         NOISY: record.verdict == "noisy",
         UNTRAINED: record.artifact.untrained,
         SYNTHETIC: record.artifact.synthetic_calibration,
     }
-    return tuple(mark for mark, holds in marks.items() if holds)
+    held = (mark for mark, holds in marks.items() if holds)
+    return (*held, *map(clean, record.settings.allowed))
 
 
 def reason_names(reasons: Iterable[str]) -> list[str]:
@@ -198,7 +246,7 @@ def measured_legend(parts: Sequence[Part], records: Iterable[Record]) -> Iterato
     kinds = {column.facts["device_kind"] for column in columns}
     if "host" in kinds:
         yield Legend(mark="host", meaning="a computer, no stand-in for a phone")
-    if "software-phone" in kinds:
+    if STAND_IN in kinds:
         yield Legend(mark="software phone", meaning="a test stand-in; its times are no phone's")
     noisy = [reason for record in used if record.verdict == "noisy" for reason in record.reasons]
     names = f" ({', '.join(sorted(reason_names(noisy)))})" if noisy else ""
@@ -212,6 +260,8 @@ def measured_legend(parts: Sequence[Part], records: Iterable[Record]) -> Iterato
     for mark, meaning in meanings.items():
         if mark in marks:
             yield Legend(mark=mark, meaning=meaning)
+    for gate in sorted(marks - meanings.keys()):
+        yield Legend(mark=gate, meaning="measured though this gate refuses (--allow)")
 
 
 def _number(record: Record, *, absent: bool) -> Cell:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mnasnet_deploy.arch.variants import find_variant
 from mnasnet_deploy.errors import InputError, MnasnetError, StaleError
 from mnasnet_deploy.report.grid import build_table
+from mnasnet_deploy.report.measured import STAND_IN
 from mnasnet_deploy.report.model import Table, clean
 from mnasnet_deploy.report.render import escape_markdown, markdown
 from mnasnet_deploy.report.splice import Block, find_blocks, splice
@@ -56,7 +57,7 @@ def plan(
 
     Args:
         document: the README as it is.
-        measured: records of the results folder.
+        measured: records of the results folder; those of software phones do not belong on a page.
         files: which bytes the model files have now.
         kept: records that `docs/results` has.
         notes: which bytes the file names meant when that was written.
@@ -67,7 +68,7 @@ def plan(
     """
     blocks = _blocks(document)
     here = {record.id: record for record in kept}
-    together = {record.id: record for record in measured}
+    together = {record.id: record for record in measured if record.device.kind != STAND_IN}
     for record_id in here.keys() & together.keys():
         if here[record_id] != together[record_id]:
             raise MnasnetError(

@@ -227,7 +227,7 @@ def test_a_file_that_does_not_run_does_not_stop_the_others(cell):
 def test_the_rest_of_a_group_goes_on_with_another_canary(cell):
     cells = [cell("canary", size=5), cell("b", size=9), cell("small", size=6), cell("c", size=9)]
     groups = arrange(cells)
-    assert [one.artifact.file for one in groups[0]][0] == "canary.tflite"
+    assert groups[0][0].artifact.file == "canary.tflite"
     rest = make_plan(groups, [Candidate(cell=one, trial=TRIAL) for one in cells[1:]])
     assert [c.cell.artifact.file for c in rest.candidates] == [
         "small.tflite", "b.tflite", "c.tflite",

@@ -196,7 +196,10 @@ def test_each_setup_has_its_own_column(make_record, building):
         make_record(minute=4, cpus=(4, 5)),
         make_record(minute=5, device=replace(host, runtime="ai-edge-litert 2.4.0")),
         make_record(minute=6, device=building.PHONE),
-        make_record(minute=7, device=building.STAND_IN),
+        make_record(minute=7, device=building.PHONE, mode="fixed"),
+        make_record(minute=8, device=building.PHONE, prepared=True),
+        make_record(minute=9, device=replace(building.PHONE, build="QP1A.190711.020")),
+        make_record(minute=10, device=replace(building.PHONE, runtime_sha256="12345678" * 8)),
     ]
     table = build_table("mnasnet-a1", records, Files())
     cells = _cells(table)
@@ -209,6 +212,25 @@ def test_each_setup_has_its_own_column(make_record, building):
     assert any("int8, 1 thread, no delegate" in head for head in heads)
     assert any("int8, 1 thread, xnnpack, CPU 4, 5" in head for head in heads)
     assert any("int8, 2 threads" in head for head in heads)
+    phone = [head.removeprefix("Pixel 1 ") for head in heads if head.startswith("Pixel 1 ")]
+    runtime = building.PHONE.runtime
+    plain = "int8, 1 thread, xnnpack"
+    assert phone == [
+        f"{plain} {runtime} build unknown program unknown measured, ms",
+        f"{plain} {runtime} build unknown program 12345678 measured, ms",
+        f"{plain} {runtime} build QP1A.190711.020 program unknown measured, ms",
+        f"{plain}, prepared {runtime} measured, ms",
+        f"{plain}, fixed mode {runtime} measured, ms",
+    ]
+
+
+def test_the_name_of_a_gate_that_was_let_through_stays_with_the_number(make_record, building):
+    record = make_record(device=building.PHONE, allowed=("LOW-BATTERY", "WARM"))
+    table = build_table("mnasnet-a1", [record], Files())
+    (cell,) = _cells(table).values()
+    assert cell.marks == ("LOW-BATTERY", "WARM")
+    legend = {entry.mark: entry.meaning for entry in table.legend}
+    assert legend["WARM"] == "measured though this gate refuses (--allow)"
 
 
 def test_a_phone_a_stand_in_for_it_and_a_host_never_share_a_column(make_record, building):
@@ -217,11 +239,26 @@ def test_a_phone_a_stand_in_for_it_and_a_host_never_share_a_column(make_record, 
     records = [make_record(device=device, minute=i) for i, device in enumerate(devices)]
     table = build_table("mnasnet-a1", records, Files())
     heads = [column.title for column in table.parts[0].columns if column.kind == "measured"]
-    assert heads == ["host: Pixel 1", "Pixel 1", "software phone: Pixel 1"]
+    assert heads == ["host: Pixel 1", "Pixel 1"]
+    assert "software phones" in table.parts[-1].title
+    assert len(table.parts) == 2
+    heads = [column.title for column in table.parts[1].columns if column.kind == "measured"]
+    assert heads == ["software phone: Pixel 1"]
+    assert [row.cells[0].text for row in table.parts[1].rows] == ["mnasnet-a1"]
     published = next(c for c in table.parts[0].columns if c.title == "Pixel 1 latency")
     assert published.kind == "published"
     marks = {entry.mark for entry in table.legend}
     assert {"host", "software phone"} <= marks
+
+
+def test_a_network_only_software_phones_measured_stands_with_them_alone(make_record, building):
+    record = make_record(network="mnasnet-b1", device=building.STAND_IN)
+    table = build_table("mnasnet-a1", [record], Files())
+    assert [part.title for part in table.parts] == [
+        "mnasnet-a1, published",
+        "On software phones: stand-ins for tests, whose times are no phone's",
+    ]
+    assert len(table.parts[1].rows) == 1
 
 
 def test_what_is_not_published_has_its_own_part(make_record):

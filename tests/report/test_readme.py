@@ -147,6 +147,13 @@ def test_records_of_two_computers_come_together(make_record, building):
     assert repository.check() == 2
 
 
+def test_software_phones_are_on_no_page(make_record, building):
+    repository = _Repository()
+    plan = repository.write([make_record(), make_record(device=building.STAND_IN, minute=1)])
+    assert [record.device.kind for record in plan.add] == ["host"]
+    assert b"software phone" not in plan.document
+
+
 def test_one_id_for_two_records_is_refused(make_record):
     repository = _Repository()
     repository.write([make_record()])

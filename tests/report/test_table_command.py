@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,20 @@ def test_results_are_listed_oldest_first(mnasnet, make_record):
     assert rows[0]["schema"] == "mnasnet.result/1"
     assert (rows[0]["median_ms"], rows[0]["threads"], rows[0]["first_ms"]) == (1.52, 2, 3.04)
     assert (rows[1]["median_ms"], rows[1]["reasons"]) == (None, "HOT: 61 C")
+
+
+def test_what_a_phone_measured_is_listed_with_how(mnasnet, make_record, building):
+    phone = replace(building.PHONE, build="sailfish-user 10", runtime_sha256="ab" * 32)
+    store.add(make_record(device=phone, mode="fixed", prepared=True, allowed=("WARM",)))
+    store.add(make_record(device=building.STAND_IN, minute=1))
+    _, first, second = mnasnet("results", "list").out.splitlines()
+    assert "  Pixel 1  " in first
+    assert "valid: WARM" in first
+    assert "  software phone: Pixel 1  " in second
+    row, stand_in = json.loads(mnasnet("results", "list", "--json").out)
+    assert (row["mode"], row["prepared"], row["allowed"]) == ("fixed", True, "WARM")
+    assert (row["build"], row["runtime_sha256"]) == ("sailfish-user 10", "ab" * 32)
+    assert stand_in["device_kind"] == "software-phone"
 
 
 def test_results_become_csv_on_the_screen_and_in_a_file(mnasnet, measured):

@@ -35,7 +35,7 @@ PHONE = replace(
     cores=4,
     runtime="benchmark_model 2.16",
 )
-STAND_IN = replace(PHONE, kind="software-phone", name="Pixel 1")
+STAND_IN = replace(PHONE, kind="software-phone", name="Pixel 1 (software phone)")
 
 
 def sha256_of(text: str) -> str:
@@ -57,6 +57,9 @@ def make_record(
     threads: int = 1,
     delegate: str = "xnnpack",
     cpus: tuple[int, ...] = (),
+    mode: str = "",
+    prepared: bool = False,
+    allowed: tuple[str, ...] = (),
     verdict: str = "valid",
     reasons: tuple[str, ...] = (),
     estimated: bool = True,
@@ -83,7 +86,7 @@ def make_record(
         ),
         device=device,
         settings=Settings(
-            profile="host",
+            profile=mode or ("host" if device.kind == "host" else "stock"),
             threads=threads,
             delegate=delegate,
             cpus=cpus,
@@ -94,6 +97,8 @@ def make_record(
             launches=10,
             max_launches=30,
             seed=1,
+            prepared=prepared,
+            allowed=allowed,
         ),
         before=Conditions(time=time.isoformat()),
         after=Conditions(time=time.isoformat(), load=0.1, facts=("on mains",)),
