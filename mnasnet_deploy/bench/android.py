@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from mnasnet_deploy.bench import cooling, gates, prepare
-from mnasnet_deploy.bench.adb_link import Done, Link
+from mnasnet_deploy.bench.adb_link import Link
 from mnasnet_deploy.bench.android_record import device_info, phone_name, to_conditions
 from mnasnet_deploy.bench.android_state import PhoneState, preflight, read_preflight
 from mnasnet_deploy.bench.benchmark_binary import find_binary
