@@ -129,6 +129,7 @@ def test_both_readings_of_a_phone_say_how_warm_it_is():
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_phone_that_was_heated_is_cool_again(phone_rig, software_phone, use_rig):
     use_rig(phone_rig)
     link = find_adb().link(software_phone.serial)

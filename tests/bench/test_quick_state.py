@@ -217,6 +217,7 @@ def test_two_readings_fit_the_command_line_of_an_old_phone():
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["pixel-1", "pixel-8"])
 def test_two_readings_and_a_command_in_one_round_trip(phone_rig, model):
     phone = phone_rig.phone(model)
@@ -231,12 +232,14 @@ def test_two_readings_and_a_command_in_one_round_trip(phone_rig, model):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_one_reading_alone(phone_rig, software_phone):
     done = phone_rig.adb("-s", software_phone.serial, "shell", QUICK)
     assert read_quick(done.text).battery.percent == 93
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "content", "name"),
     [
