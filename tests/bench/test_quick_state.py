@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasnet_deploy.bench.dumpsys import Temperature, Thermal
@@ -204,6 +204,7 @@ def test_line_ends_of_a_terminal_change_nothing():
     assert take_states(TEXT.replace(b"\n", b"\r\n")) == take_states(TEXT)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(TEXT)), st.integers(0, len(TEXT)), st.binary(max_size=30))
 def test_a_damaged_output_is_read_without_a_crash(start, end, put):
     found, _ = take_states(TEXT[:start] + put + TEXT[end:])
