@@ -9,6 +9,9 @@
     ├── VerificationError   1   an exported file does not say what the float32 network says
     ├── StaleError          1   a generated table is older than its records
     └── NotReadyError       3   the machine, the disk or the phone is not ready
+        └── PhoneError          adb or the phone cannot be used
+            ├── LinkLostError       the connection was lost, and may come back
+            └── NoAnswerError       the phone is frozen, or what runs on it does not end
 
 A message is one line: what failed, why, and what to do next. Bugs are not in this tree; they stay
 tracebacks. Ctrl-C ends in 130.
@@ -17,9 +20,12 @@ tracebacks. Ctrl-C ends in 130.
 __all__ = [
     "ImageError",
     "InputError",
+    "LinkLostError",
     "MnasnetError",
     "ModelFileError",
+    "NoAnswerError",
     "NotReadyError",
+    "PhoneError",
     "SpecError",
     "StaleError",
     "VerificationError",
@@ -67,3 +73,15 @@ class NotReadyError(MnasnetError):
     """The machine, the disk or the phone is not ready."""
 
     exit_code = 3
+
+
+class PhoneError(NotReadyError):
+    """Adb or the phone cannot be used; the message ends in what to do about it."""
+
+
+class LinkLostError(PhoneError):
+    """The connection to a phone was lost in the middle of something; it may come back."""
+
+
+class NoAnswerError(PhoneError):
+    """A deadline passed: the phone is frozen, or what runs on it does not end."""

@@ -1,12 +1,16 @@
 """Real .tflite files for these tests: two this tool exports, and handmade ones that misbehave."""
 
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from softphone.fixtures import need
+from softphone.rig import Rig
 
 from mnasnet_deploy.cli.main import main
 from mnasnet_deploy.results.record import Settings
@@ -39,6 +43,29 @@ def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Benches of other people on this machine are not waited for."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+@pytest.fixture(scope="module")
+def module_rig(tmp_path_factory: pytest.TempPathFactory, adb_home: Path) -> Iterator[Rig]:
+    """A private adb server for the tests of a module, which share its phones or take their own."""
+    need("pip-adb", "namespaces")
+    with Rig(tmp_path_factory.mktemp("rig"), home=adb_home) as rig:
+        yield rig
+
+
+@pytest.fixture
+def use_rig(monkeypatch: pytest.MonkeyPatch):
+    """`use_rig(rig)`: whatever this process does with adb, it does with that server."""
+
+    def use(rig: Rig) -> None:
+        environment = rig.environment
+        for name in [name for name in os.environ if name.startswith(("ADB", "ANDROID_"))]:
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            if name.startswith(("ADB", "ANDROID_")) or name in ("HOME", "PATH"):
+                monkeypatch.setenv(name, value)
+
+    return use
 
 
 @pytest.fixture
