@@ -1,4 +1,4 @@
-"""Child processes end when they are told to, from another thread, not by the Ctrl-C of a terminal."""
+"""Child processes end when another thread says so, and not by the Ctrl-C of a terminal."""
 
 import subprocess
 import sys
