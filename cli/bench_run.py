@@ -76,7 +76,7 @@ def open_devices(names: Sequence[str], options: "PhoneOptions", trouble: Trouble
     found: dict[str, Device] = {}
     for name in names:
         try:
-            for device in devices.open_devices([name], options):
+            for device in devices.open_devices([name], options, console.say):
                 found.setdefault(device.key, device)
         except InputError:
             raise

@@ -17,7 +17,7 @@ Tool = Literal["tflite", "litert"]
 Delegate = Literal["xnnpack", "none", "gpu", "nnapi", "external"]
 
 MS_PER_S: Final = 1e3
-_ASKS_FOR: Final[Mapping[Delegate, str]] = {
+_ASKS_FOR: Final[Mapping[str, str]] = {
     "xnnpack": "XNNPACK",
     "gpu": "GPU",
     "nnapi": "NNAPI",
@@ -88,7 +88,7 @@ def arguments(request: Request, tool: Tool = "tflite") -> tuple[str, ...]:
     return tuple(found)
 
 
-def program_of(delegate: Delegate) -> str | None:
+def program_of(delegate: str) -> str | None:
     """The name under which an output reports this delegate; None for the built-in kernels."""
     return _ASKS_FOR.get(delegate)
 

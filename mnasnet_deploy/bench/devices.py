@@ -1,14 +1,16 @@
 """From the names of devices on the command line to devices."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnasnet_deploy.bench.device import Device
+from mnasnet_deploy.bench.device_name import DeviceName, parse
 from mnasnet_deploy.bench.host import PATIENCE_S, Host
-from mnasnet_deploy.errors import InputError
 
 __all__ = ["PhoneOptions", "open_devices"]
+
+COOL_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class PhoneOptions:
         profile: name or file of the phone's profile; empty for the one that fits the phone.
         cluster: cores to use by name (`fast`, `mid`, `little`); empty to go by the threads.
         patience_s: how long a process may take beyond what is known of it.
+        cool_s: how long a warm phone may take to cool down, each time.
     """
 
     benchmark_binary: Path | None = None
@@ -33,22 +36,37 @@ class PhoneOptions:
     profile: str = ""
     cluster: str = ""
     patience_s: float = PATIENCE_S
+    cool_s: float = COOL_S
 
 
-def open_devices(names: Iterable[str], options: PhoneOptions) -> list[Device]:
+def open_devices(
+    names: Iterable[str], options: PhoneOptions, say: Callable[[str], None]
+) -> list[Device]:
     """The devices of these names, each once.
 
     Args:
-        names: `host`.
+        names: as `device_name.parse` reads them.
         options: for all of them.
+        say: gets a line for each phone of `adb:all` that is not ready.
 
     Raises:
         InputError: a name that is none.
+        NotReadyError: adb, or the phone that was named, cannot be used.
     """
     opened: dict[str, Device] = {}
-    for name in names:
-        if name != "host":
-            raise InputError(f"unknown device '{name}' (this version measures on: host)")
-        device = Host(patience_s=options.patience_s)
-        opened.setdefault(device.key, device)
+    for name in map(parse, names):
+        for device in _phones(name, options, say) if name.kind == "adb" else _hosts(options):
+            opened.setdefault(device.key, device)
     return list(opened.values())
+
+
+def _hosts(options: PhoneOptions) -> list[Device]:
+    return [Host(patience_s=options.patience_s)]
+
+
+def _phones(name: DeviceName, options: PhoneOptions, say: Callable[[str], None]) -> list[Device]:
+    from mnasnet_deploy.bench.adb import find_adb
+    from mnasnet_deploy.bench.android import AndroidPhone
+
+    adb = find_adb(str(options.adb) if options.adb else None, name.server)
+    return [AndroidPhone(link, options) for link in adb.links(name, say)]

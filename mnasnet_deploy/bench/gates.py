@@ -13,22 +13,25 @@ from typing import Final
 from mnasnet_deploy.bench.android_state import PhoneState
 from mnasnet_deploy.bench.clock_policies import Policy
 from mnasnet_deploy.bench.clusters import ranges
-from mnasnet_deploy.bench.dumpsys import Temperature, Thermal
+from mnasnet_deploy.bench.dumpsys import Cooling, Temperature, Thermal
 from mnasnet_deploy.errors import InputError, PhoneError
 
 __all__ = [
     "GATES",
     "MIN_BATTERY_PERCENT",
+    "WARM_C",
     "Gate",
     "check",
     "check_names",
     "refuse",
     "throttled_sensor",
+    "throttling",
 ]
 
 MIN_BATTERY_PERCENT: Final = 25.0
 """androidx.benchmark: below, phones switch off their big cores "even when plugged in"."""
 WARM_C: Final = 35.0
+"""Of the skin and of the battery; Pixels hold clocks back from 37 °C."""
 MAX_BUSY: Final = 0.10
 SETTLED_S: Final = 300.0
 """A phone that has just started still does what starting leaves behind."""
@@ -78,6 +81,7 @@ def check(
     *,
     ambient_c: float | None,
     stock: Collection[str] = (),
+    forced: bool = False,
 ) -> tuple[Gate, ...]:
     """The gates that do not hold, in the order of `GATES`.
 
@@ -89,12 +93,13 @@ def check(
         cpus: that will be measured on.
         ambient_c: temperature of the room; None where the operator did not give it.
         stock: governors this model has where nobody changed them; empty where unknown.
+        forced: the clocks are fixed or locked for the measurement, and nobody else's.
     """
     messages = {
         **_system(state),
         **_battery(state),
-        **_heat(state, cpus),
-        **_cpus(state, cpus, stock),
+        **_heat(state, cpus, forced),
+        **_cpus(state, cpus, stock, forced),
         **_room(ambient_c),
     }
     return tuple(
@@ -144,6 +149,39 @@ def throttled_sensor(thermal: Thermal) -> Temperature | None:
     """A sensor of the skin or a CPU that asks for throttling."""
     asking = [t for t in thermal.temperatures if t.kind in ("skin", "cpu") and t.status > 0]
     return max(asking, key=lambda sensor: sensor.status, default=None)
+
+
+def throttling(
+    thermal: Thermal,
+    cooling: Iterable[Cooling],
+    policies: Iterable[Policy],
+    cpus: Collection[int],
+    forced: bool,
+) -> list[str]:
+    """The signs of throttling, in words; empty for none.
+
+    Args:
+        thermal: of the thermal service, which sees it late: it looks at the skin.
+        cooling: what throttles, as the kernel says.
+        policies: the clocks, which show it first.
+        cpus: that are measured on.
+        forced: the clocks are fixed or locked for the measurement.
+    """
+    signs = []
+    if thermal.status:
+        signs.append(f"its thermal status is {thermal.status}")
+    elif sensor := throttled_sensor(thermal):
+        signs.append(f"its sensor {sensor.name} asks for throttling ({sensor.celsius:.1f} °C)")
+    signs += [
+        f"CPU {ranges(policy.cpus)} may run at {policy.scaling_max_mhz:.0f} of "
+        f"{policy.max_mhz:.0f} MHz"
+        for policy in policies
+        if policy.used_by(cpus) and policy.capped and not (forced and _still(policy))
+    ]
+    at_work = [one for one in (*cooling, *thermal.cooling) if one.of_cpu and one.level]
+    if at_work and not signs:
+        signs.append(f"{at_work[0].name} slows CPUs down (level {at_work[0].level})")
+    return signs
 
 
 def _system(state: PhoneState) -> dict[str, str]:
@@ -201,7 +239,7 @@ def _battery(state: PhoneState) -> dict[str, str]:
     return found
 
 
-def _heat(state: PhoneState, cpus: Collection[int]) -> dict[str, str]:
+def _heat(state: PhoneState, cpus: Collection[int], forced: bool) -> dict[str, str]:
     found = {}
     thermal = state.thermal
     if thermal.overridden:
@@ -213,7 +251,7 @@ def _heat(state: PhoneState, cpus: Collection[int]) -> dict[str, str]:
         found["THERMAL-UNKNOWN"] = (
             "it does not say whether it throttles for heat; only the clock limits are looked at"
         )
-    if signs := _throttling(state, cpus):
+    if signs := throttling(thermal, state.cooling, state.policies, cpus, forced):
         found["THROTTLED"] = f"{', '.join(signs)}; let it cool down, out of its case"
     warm = []
     skin = thermal.hottest("skin")
@@ -226,26 +264,9 @@ def _heat(state: PhoneState, cpus: Collection[int]) -> dict[str, str]:
     return found
 
 
-def _throttling(state: PhoneState, cpus: Collection[int]) -> list[str]:
-    """The signs of it, in words."""
-    signs = []
-    if state.thermal.status:
-        signs.append(f"its thermal status is {state.thermal.status}")
-    elif sensor := throttled_sensor(state.thermal):
-        signs.append(f"its sensor {sensor.name} asks for throttling ({sensor.celsius:.1f} °C)")
-    signs += [
-        f"CPU {ranges(policy.cpus)} may run at {policy.scaling_max_mhz:.0f} of "
-        f"{policy.max_mhz:.0f} MHz"
-        for policy in state.policies
-        if policy.used_by(cpus) and policy.capped
-    ]
-    at_work = [one for one in (*state.cooling, *state.thermal.cooling) if one.of_cpu and one.level]
-    if at_work and not signs:
-        signs.append(f"{at_work[0].name} slows CPUs down (level {at_work[0].level})")
-    return signs
-
-
-def _cpus(state: PhoneState, cpus: Collection[int], stock: Collection[str]) -> dict[str, str]:
+def _cpus(
+    state: PhoneState, cpus: Collection[int], stock: Collection[str], forced: bool
+) -> dict[str, str]:
     found = {}
     if state.online_cpus and (off := set(cpus) - set(state.online_cpus)):
         found["CORES-OFFLINE"] = f"CPU {ranges(off)} is switched off; restart the phone"
@@ -255,7 +276,7 @@ def _cpus(state: PhoneState, cpus: Collection[int], stock: Collection[str]) -> d
             "the phone, or choose --cpus among these"
         )
     for policy in state.policies:
-        if policy.used_by(cpus) and (seen := _alien(policy, stock)):
+        if policy.used_by(cpus) and (seen := _alien(policy, stock, forced)):
             found["CLOCKS-ALIEN"] = (
                 f"CPU {ranges(policy.cpus)} has {seen}, which somebody set; restart the phone"
             )
@@ -263,15 +284,20 @@ def _cpus(state: PhoneState, cpus: Collection[int], stock: Collection[str]) -> d
     return found
 
 
-def _alien(policy: Policy, stock: Collection[str]) -> str:
+def _alien(policy: Policy, stock: Collection[str], forced: bool) -> str:
     governor = policy.governor
     if governor and (governor not in stock if stock else governor in _ALIEN_GOVERNORS):
         expected = f" and not {' or '.join(sorted(stock))}" if stock else ""
         return f"the governor {governor}{expected}"
-    low, high = policy.scaling_min_mhz, policy.scaling_max_mhz
-    if low is not None and low == high and policy.min_mhz != policy.max_mhz:
-        return f"its clock fixed at {low:.0f} MHz"
+    if _still(policy) and not forced:
+        return f"its clock fixed at {policy.scaling_max_mhz:.0f} MHz"
     return ""
+
+
+def _still(policy: Policy) -> bool:
+    """Whether its clock cannot move."""
+    low, high = policy.scaling_min_mhz, policy.scaling_max_mhz
+    return low is not None and low == high and policy.min_mhz != policy.max_mhz
 
 
 def _room(ambient_c: float | None) -> dict[str, str]:

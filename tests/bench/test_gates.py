@@ -113,6 +113,15 @@ def test_a_governor_that_is_not_the_stock_one_is_alien():
     assert "sched_pixel and not schedutil" in gate.message
 
 
+def test_clocks_fixed_for_the_measurement_are_not_alien():
+    for mhz in (2367.0, 1524.0):
+        state = clock(scaling_min_mhz=mhz, scaling_max_mhz=mhz)
+        assert check(state, CPUS, ambient_c=21.0) != ()
+        assert check(state, CPUS, ambient_c=21.0, forced=True) == ()
+    (gate,) = check(clock(scaling_max_mhz=1524.0), CPUS, ambient_c=21.0, forced=True)
+    assert gate.name == "THROTTLED"
+
+
 def test_clocks_that_are_not_used_do_not_matter():
     little = replace(FIT.policies[0], scaling_max_mhz=800.0, governor="performance")
     state = replace(FIT, policies=(little, *FIT.policies[1:]))

@@ -1,0 +1,358 @@
+"""A phone as a device: every launch is a fresh process of `benchmark_model`, started through adb.
+
+Files are pushed once and stay on the phone, by their contents. A launch is one round trip: state,
+run, state, output. What a lost cable, a restart or a hang leaves behind is a discarded launch with
+its reason; only a phone that does not come back ends the campaign.
+"""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+from mnasnet_deploy.bench import cooling, gates, prepare
+from mnasnet_deploy.bench.adb_link import Done, Link
+from mnasnet_deploy.bench.android_record import device_info, phone_name, to_conditions
+from mnasnet_deploy.bench.android_state import PhoneState, preflight, read_preflight
+from mnasnet_deploy.bench.benchmark_binary import find_binary
+from mnasnet_deploy.bench.clusters import choose, choose_from
+from mnasnet_deploy.bench.device import Say, StoppedError, Timing, Trial, launch_ms
+from mnasnet_deploy.bench.devices import PhoneOptions
+from mnasnet_deploy.bench.phone_files import PhoneFiles
+from mnasnet_deploy.bench.phone_programs import Programs
+from mnasnet_deploy.bench.phone_run import Run, read_run, run_script
+from mnasnet_deploy.bench.quick_state import Quick, clock_facts, voids
+from mnasnet_deploy.errors import InputError, LinkLostError, NoAnswerError, PhoneError
+from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
+
+__all__ = ["AndroidPhone"]
+
+BACK_S: Final = 60.0
+"""How long a phone that went away is waited for: a restart takes about that."""
+BUSY_WINDOW_S: Final = 0.5
+STATE_S: Final = 30.0
+ANSWER_S: Final = 15.0
+POLL_S: Final = 5.0
+TELL_EVERY_S: Final = 60.0
+WAITED_FOR: Final = ("THROTTLED", "WARM")
+"""Gates of heat: waited for, and refused only where waiting does not help."""
+SLOWER_THAN_TRIAL: Final = 3.0
+MS_PER_S: Final = 1e3
+
+
+class AndroidPhone:
+    """A phone on adb.
+
+    Args:
+        link: the way to it.
+        options: what runs on it, and how.
+    """
+
+    def __init__(self, link: Link, options: PhoneOptions) -> None:
+        self._link = link
+        self._options = options
+        self._files = PhoneFiles(link)
+        self._stopped = threading.Event()
+        self._pushed: Programs | None = None
+        self._settings: Sequence[Settings] = ()
+        self._known: PhoneState | None = None
+        self._last: Quick | None = None
+        self._baseline_c: float | None = None
+        self._boot_id = ""
+        self._say: Say = _silent
+
+    @property
+    def name(self) -> str:
+        """`Pixel 8 - adb:SERIAL`; without the model until the phone was asked."""
+        head = f"{phone_name(self._known)} - " if self._known else ""
+        return f"{head}adb:{self._link.serial}"
+
+    @property
+    def key(self) -> str:
+        """Its serial number."""
+        return self._link.serial
+
+    def info(self) -> DeviceInfo:
+        """What the phone is, and the program that runs on it."""
+        _, sha256 = self._program()
+        return device_info(self._asked(), f"benchmark_model {sha256[:12]}", sha256)
+
+    def settle(self, settings: Settings) -> Settings:
+        """Choose CPUs of one design for the threads, where none were named."""
+        state = self._asked()
+        gates.check_names(settings.allowed)
+        cpus = settings.cpus
+        if not cpus and self._options.cluster:
+            cpus = choose_from(state, self._options.cluster, settings.threads)
+        elif not cpus:
+            cpus = choose(state, settings.threads)
+        if missing := sorted(set(cpus) - set(state.present_cpus or cpus)):
+            raise InputError(f"{self.name} has no CPU {missing[0]}; see 'mnasnet devices'")
+        return replace(settings, cpus=cpus)
+
+    @contextlib.contextmanager
+    def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
+        """Have the phone alone, clean it up, make it ready, and leave it as it was found."""
+        self._say = lambda text: say(f"{self.name}: {text}")
+        waiting = "another bench uses this phone; waiting for it to end"
+        with self._link.exclusive(lambda: self._say(waiting)):
+            with self._until_stopped():
+                self._files.sweep()
+                if left := prepare.pending(self._link):
+                    self._say(f"a run that was cut off left changed: {'; '.join(left)}; undone")
+                    self._restore()
+            try:
+                with self._until_stopped():
+                    self._make_ready(settings)
+                yield
+            finally:
+                self._leave()
+
+    def conditions(self, settings: Settings) -> Conditions:
+        """Everything the phone says of its state now."""
+        with self._until_stopped():
+            state = self._preflight(BUSY_WINDOW_S)
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            return to_conditions(state, settings.cpus, now)
+
+    def trial(self, model: Path, settings: Settings) -> Trial:
+        """Push a file, see whether its answer is right, and how it spends its time.
+
+        Once it may lose the phone on the way.
+        """
+        with self._until_stopped():
+            try:
+                return self._programs().trial(model, settings, self._run)
+            except LinkLostError as error:
+                self._say(self._come_back(error))
+                return self._programs().trial(model, settings, self._run)
+
+    def launch(self, model: Path, settings: Settings, trial: Trial) -> Timing:
+        """Time a file in a fresh process, with the state of the phone on both sides."""
+        expected_s = launch_ms(settings, trial) / MS_PER_S
+        deadline_s = self._options.patience_s + SLOWER_THAN_TRIAL * expected_s
+        with self._until_stopped():
+            try:
+                if self._last is not None:
+                    self._cool_down(settings)
+                programs = self._programs()
+                run = self._run(programs.words(model, settings), settings, deadline_s)
+            except LinkLostError as error:
+                return _void(self._come_back(error))
+            except NoAnswerError:
+                self._still_there()
+                return _void(f"HUNG (no end within {deadline_s:.0f} s)")
+            timing = programs.timing(run, settings)
+            state_rule = voids(
+                run.before, run.after, settings.cpus, settings.profile, settings.allowed
+            )
+            return replace(
+                timing,
+                # The state first: it may be the reason why the program failed.
+                discarded=state_rule or timing.discarded,
+                facts=(*timing.facts, *clock_facts(run.before, run.after, settings.cpus)),
+            )
+
+    def stop(self) -> None:
+        """End what runs on the phone; leaving the session still restores it."""
+        self._stopped.set()
+        self._link.abort()
+
+    # -- getting ready and leaving
+
+    def _make_ready(self, settings: Sequence[Settings]) -> None:
+        """Gates, changes, cooling.
+
+        Raises:
+            PhoneError: the phone cannot be measured on like this.
+        """
+        self._settings = settings
+        first = settings[0]
+        cpus = sorted({cpu for one in settings for cpu in one.cpus})
+        state = self._preflight(BUSY_WINDOW_S)
+        over_wifi = ":" in self._link.serial
+        changes = prepare.changes(state, first.profile, first.prepared, over_wifi, cpus)  # type: ignore[arg-type]
+        for line in prepare.left_out(state, first.prepared, over_wifi):
+            self._say(line)
+        found = gates.check(state, cpus, ambient_c=first.ambient_c)
+        # What is about to be mended, and heat, which is waited for, refuse nothing yet.
+        early = {*first.allowed, *prepare.mended(changes), *WAITED_FOR}
+        gates.refuse([gate for gate in found if gate.fatal], early)
+        if changes:
+            self._say(f"changed until the end: {'; '.join(change.what for change in changes)}")
+            prepare.apply(self._link, changes)
+        self._last, self._baseline_c = None, None
+        self._cool_down(first)
+        state = self._preflight(BUSY_WINDOW_S)
+        after = gates.check(state, cpus, ambient_c=first.ambient_c)
+        if first.profile != "stock":
+            # The clocks are what this run has made of them.
+            after = tuple(gate for gate in after if gate.name != "CLOCKS-ALIEN")
+        gates.refuse(after, first.allowed)
+        for gate in after:
+            self._say(f"{gate.name}: {gate.message}")
+        self._boot_id = state.boot_id
+        self._baseline_c = state.thermal.hottest("skin")
+
+    def _cool_down(self, settings: Settings) -> None:
+        """Wait until the phone is as cool as before the first launch.
+
+        Raises:
+            PhoneError: it stays warm.
+        """
+        last, self._last = self._last, None
+        told_s = -TELL_EVERY_S
+
+        def read() -> cooling.Heat:
+            nonlocal last
+            state, last = last or self._preflight(), None
+            return cooling.heat(state, settings.cpus, forced=settings.profile != "stock")
+
+        def tell(heat: cooling.Heat) -> None:
+            nonlocal told_s
+            if time.monotonic() - told_s >= TELL_EVERY_S:
+                told_s = time.monotonic()
+                self._say(f"waiting for it to cool down ({heat})")
+
+        cooling.wait_until_cool(
+            read,
+            baseline_c=self._baseline_c,
+            patience_s=self._options.cool_s,
+            allowed=settings.allowed,
+            on_wait=tell,
+            sleep=self._pause,
+        )
+
+    def _leave(self) -> None:
+        """Put everything back; a phone that is gone is put back by the next run."""
+        try:
+            self._files.sweep()
+            self._restore()
+        except PhoneError as error:
+            self._say(f"not put back as it was ({error}); the next run on it does that")
+
+    def _restore(self) -> None:
+        for line in prepare.restore(self._link):
+            self._say(line)
+
+    # -- while it measures
+
+    def _programs(self) -> Programs:
+        """What is pushed in this session."""
+        if self._pushed is None:
+            self._pushed = Programs(
+                self._files,
+                self._program(),
+                external=self._options.external_delegate,
+                external_options=self._options.external_options,
+                patience_s=self._options.patience_s,
+                phone=self.name,
+            )
+        return self._pushed
+
+    def _run(
+        self, words: tuple[str, ...], settings: Settings, deadline_s: float, *, answer: str = ""
+    ) -> Run:
+        """Run a program on the CPUs of the settings.
+
+        Raises:
+            LinkLostError: the connection broke; whether it ran to its end is not known.
+            NoAnswerError: the deadline passed.
+        """
+        self._check()
+        tag = secrets.token_hex(8)
+        folder = self._files.scratch("")
+        done = self._link.shell(
+            run_script(words, settings.cpus, folder, tag, answer), deadline_s=deadline_s
+        )
+        run = read_run(done.out, tag)
+        self._last = run.after
+        return run
+
+    def _come_back(self, error: LinkLostError) -> str:
+        """Wait for a phone that went away; returns the rule that voids what ran.
+
+        Raises:
+            LinkLostError: it did not come back.
+            PhoneError: it came back unfit to measure on.
+        """
+        self._say(f"{error}; waiting {BACK_S:.0f} s for it")
+        start = time.monotonic()
+        self._link.wait_back(BACK_S)
+        self._files.sweep()
+        away_s = time.monotonic() - start
+        if self._preflight().boot_id == self._boot_id:
+            return f"DISCONNECTED (the phone was away for {away_s:.0f} s)"
+        self._say("it started anew; going on when it has settled")
+        self._wait_until_settled()
+        self._restore()
+        self._make_ready(self._settings)
+        return "REBOOTED (the phone started anew)"
+
+    def _still_there(self) -> None:
+        """Look whether the phone answers after a command that did not end.
+
+        Raises:
+            LinkLostError: it does not.
+        """
+        self._link.wait_back(ANSWER_S)
+        self._files.sweep()
+
+    def _wait_until_settled(self) -> None:
+        """Wait for a phone that has just started, unless that was let through."""
+        end = time.monotonic() + gates.SETTLED_S + BACK_S
+        while "BUSY" not in self._settings[0].allowed and time.monotonic() < end:
+            found = gates.check(self._preflight(BUSY_WINDOW_S), (), ambient_c=None)
+            if all(gate.name != "BUSY" for gate in found):
+                return
+            self._pause(POLL_S)
+
+    # -- asking
+
+    def _asked(self) -> PhoneState:
+        """What the phone said of itself when it was first asked."""
+        if self._known is None:
+            self._known = self._preflight()
+        return self._known
+
+    def _preflight(self, busy_window_s: float = 0.0) -> PhoneState:
+        done = self._link.shell(preflight(busy_window_s), deadline_s=STATE_S)
+        return read_preflight(done.out)
+
+    def _program(self) -> tuple[Path, str]:
+        abi = self._asked().props.get("ro.product.cpu.abi", "")
+        return find_binary(self._options.benchmark_binary, abi)
+
+    # -- being stopped
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise StoppedError
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise StoppedError
+
+    @contextlib.contextmanager
+    def _until_stopped(self) -> Iterator[None]:
+        """What `stop` cuts short ends as StoppedError, whatever it ended as."""
+        self._check()
+        try:
+            yield
+        except (KeyboardInterrupt, PhoneError):
+            self._check()
+            raise
+        self._check()
+
+
+def _void(rule: str) -> Timing:
+    return Timing(init_ms=0.0, first_ms=0.0, discarded=rule)
+
+
+def _silent(_: str) -> None:
+    pass
