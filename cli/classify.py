@@ -48,7 +48,8 @@ def classify(
     model = modelfile.read(file)
     facts = _facts(model)
     labels = _labels(file, facts.contract.classes)
-    pixels = np.stack([load_pixels(image, facts.contract.resolution) for image in images])
+    side, preprocessing = facts.contract.resolution, facts.weights.preprocessing
+    pixels = np.stack([load_pixels(image, side, preprocessing) for image in images])
     scores = _run(file, facts.contract, pixels)
     if facts.untrained:
         console.warn(

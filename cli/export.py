@@ -1,17 +1,17 @@
 """`mnasnet export`: networks to verified .tflite files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnasnet_deploy.arch.network import Network
 from mnasnet_deploy.errors import InputError
 from mnasnet_deploy.results.record import Scheme
 
 from . import console
+from .foreign import Asked, NoEma, complete, preprocessing_of
 from .networks import (
     Classes,
     Divisor,
@@ -23,10 +23,12 @@ from .networks import (
     Variants,
     networks,
 )
+from .published import BaseUrl, Offline, published_weights
 
 if TYPE_CHECKING:
     from mnasnet_deploy.export.images import CalibrationSet
     from mnasnet_deploy.export.pipeline import Outcome, Request
+    from mnasnet_deploy.weights.source import Preprocessing
 
 __all__ = ["export"]
 
@@ -52,9 +54,22 @@ def export(
     weights: Annotated[
         str,
         typer.Option(
-            metavar="SOURCE", help="random, random:SEED or a .safetensors file in canonical names."
+            metavar="SOURCE",
+            help="auto: official weights if they can be had, else random ones; official; "
+            "timm:NAME; torchvision:NAME; random; random:SEED; or a file or folder of weights of "
+            "any kind.",
         ),
-    ] = "random",
+    ] = "auto",
+    no_ema: NoEma = False,
+    allow_other_resolution: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-resolution",
+            help="Take published weights of the nearest resolution where there are none of this.",
+        ),
+    ] = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder the files are written to.")
     ] = Path("models"),
@@ -129,11 +144,14 @@ def export(
     """
     if suffix and not _is_word(suffix):
         raise InputError(f"--suffix '{suffix}': use lower-case letters, digits and '-'")
+    asked = complete(
+        Asked(variant, multiplier, classes, res), weights, averaged=not no_ema, spec=spec, grid=grid
+    )
     found = networks(
-        variant=variant,
-        multiplier=multiplier,
-        res=res,
-        classes=classes,
+        variant=asked.variant,
+        multiplier=asked.multiplier,
+        res=asked.res,
+        classes=asked.classes,
         spec=spec,
         divisor=divisor,
         min_depth=min_depth,
@@ -146,23 +164,41 @@ def export(
     if io and "int8" not in schemes:
         raise InputError("--io is for int8 files; add --int8")
 
+    sources = published_weights(
+        weights,
+        found,
+        allow_other_resolution=allow_other_resolution,
+        offline=offline,
+        base_url=base_url,
+    )
+
     # From here on tensors are needed: 0.2 s of imports.
     from mnasnet_deploy.export.calibrate import parse_policy
     from mnasnet_deploy.export.graph import Options
     from mnasnet_deploy.export.pipeline import Request
 
     parse_policy(ranges)
+    # Only photos are cropped and resized; reading 25 archives for it would take seconds.
+    ways = [
+        preprocessing_of(source if calibration else "random", averaged=not no_ema)
+        for source in sources
+    ]
     sets = _calibration(
-        found, calibration, calibration_samples, calibration_seed, needed="int8" in schemes
+        {(network.resolution, way) for network, way in zip(found, ways, strict=True)},
+        calibration,
+        calibration_samples,
+        calibration_seed,
+        needed="int8" in schemes,
     )
     processes = min(jobs or os.cpu_count() or 1, len(found))
     requests = [
         Request(
             network=network,
-            weights=weights,
+            weights=source,
+            averaged=not no_ema,
             schemes=schemes,
             options=Options(input=input, io=io, softmax=softmax),
-            calibration=sets.get(network.resolution),
+            calibration=sets.get((network.resolution, way)),
             ranges=ranges,
             labels=_labels(labels, network.classes),
             engine=engine,
@@ -172,7 +208,7 @@ def export(
             verify_images=verify_images,
             threads=1 if processes > 1 else jobs or os.cpu_count() or 1,
         )
-        for network in found
+        for network, source, way in zip(found, sources, ways, strict=True)
     ]
     outcomes = _run(requests, processes, quiet=json)
     if json:
@@ -181,9 +217,14 @@ def export(
 
 
 def _calibration(
-    found: Sequence[Network], folder: Path | None, samples: int, seed: int, *, needed: bool
-) -> "dict[int, CalibrationSet]":
-    """One set of images for each resolution, photos decoded once."""
+    wanted: "Collection[tuple[int, Preprocessing]]",
+    folder: Path | None,
+    samples: int,
+    seed: int,
+    *,
+    needed: bool,
+) -> "dict[tuple[int, Preprocessing], CalibrationSet]":
+    """One set of images for each resolution and preprocessing, photos decoded once for each."""
     if not needed:
         if folder is not None:
             console.warn("--calibration is for int8 files; none was asked for")
@@ -191,11 +232,19 @@ def _calibration(
     from mnasnet_deploy.export.images import load_calibrations
     from mnasnet_deploy.export.synthetic import synthetic_calibration
 
-    resolutions = sorted({network.resolution for network in found})
     if folder is None:
-        return {side: synthetic_calibration(samples, side, seed) for side in resolutions}
+        sides = sorted({side for side, _ in wanted})
+        made = {side: synthetic_calibration(samples, side, seed) for side in sides}
+        return {(side, way): made[side] for side, way in wanted}
+    sets = {}
     with console.progress("reading photos", None) as advance:
-        return load_calibrations(folder, resolutions, samples=samples, seed=seed, progress=advance)
+        for way in dict.fromkeys(way for _, way in wanted):
+            sides = sorted(side for side, other in wanted if other == way)
+            found = load_calibrations(
+                folder, sides, samples=samples, seed=seed, preprocessing=way, progress=advance
+            )
+            sets.update({(side, way): found[side] for side in sides})
+    return sets
 
 
 def _labels(path: Path | None, classes: int) -> tuple[str, ...] | None:

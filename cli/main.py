@@ -33,7 +33,7 @@ COMMANDS = {
     "log": ("log:log", "Read saved outputs of benchmark_model."),
     "table": ("table:table", "Show the published grid with the measured latencies in it."),
     "results": ("results:app", "List and export the measurements on disk."),
-    "weights": ("weights:app", "Make files of weights."),
+    "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }
 
 INTERRUPTED = 130

@@ -56,7 +56,9 @@ def _print_snippet(model: "ModelFile", language: "Language") -> None:
         raise InputError(
             f"{model.path.name} was not written by this tool, so how to feed it is not known"
         )
-    console.out(snippet(language, model.path.name, model.facts.contract).rstrip())
+    facts = model.facts
+    text = snippet(language, model.path.name, facts.contract, facts.weights.preprocessing)
+    console.out(text.rstrip())
 
 
 def _load_problem(path: Path) -> str:
@@ -121,6 +123,7 @@ def _fact_rows(facts: "Facts") -> list[tuple[str, str]]:
                    f"{network.multi_adds:,.0f} multi-adds"),
         ("weights", f"{weights.label}, {trained}" + (f", {weights.licence}" * bool(weights.licence))
                     + f", sha256 {weights.sha256[:16]}"),
+        ("photos", f"{weights.preprocessing}; padding {weights.padding}"),
     ]  # fmt: skip
     if facts.calibration:
         kind = "generated images (SYNTHETIC)" if facts.calibration.synthetic else "photos"

@@ -28,7 +28,7 @@ def from_mapping(kind: type[_T], mapping: object, where: str) -> _T:
     """Make a dataclass of a mapping; `dataclasses.asdict` is the way back.
 
     Fields may be text, numbers, truth values, None, literals, dataclasses, and tuples of one of
-    those.
+    those, of any length or of a fixed one.
 
     Args:
         kind: the dataclass.
@@ -36,8 +36,8 @@ def from_mapping(kind: type[_T], mapping: object, where: str) -> _T:
         where: what to call it in an error.
 
     Raises:
-        InputError: no mapping, a key is unknown or missing, or a value is of the wrong kind or not
-            finite; the message names the field.
+        InputError: no mapping, a key is unknown or missing, a value is of the wrong kind or not
+            finite, or the dataclass refuses the values together; the message names the field.
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"{where} is not an object")
@@ -47,7 +47,7 @@ def from_mapping(kind: type[_T], mapping: object, where: str) -> _T:
     values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
     try:
         return kind(**values)
-    except TypeError as error:  # a key is missing; the message names it
+    except (TypeError, ValueError) as error:  # a key is missing, or values do not go together
         raise InputError(f"{where}: {error}") from None
 
 
@@ -60,9 +60,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, str) or value not in arguments:
             raise InputError(f"{where} is {shorten(value)}, not one of {', '.join(arguments)}")
         return value
-    if origin is tuple:  # tuple[X, ...]
+    if origin is tuple:  # tuple[X, ...] or tuple[X, X]
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{where} is not a list")
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise InputError(f"{where} has {len(value)} items, not {len(arguments)}")
         if arguments[0] is float and set(map(type, value)) == {float}:
             # Thousands of samples: looked at without a call for each.
             if not all(map(math.isfinite, value)):

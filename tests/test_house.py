@@ -32,15 +32,16 @@ MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "atomic": {"errors"},
+    "locking": set(),
     "strict_yaml": {"errors"},
     "arch": {"errors", "arch"},
     "typed_mapping": {"errors"},
     "results.record": {"errors", "typed_mapping", "results"},
     "results": {*_BASE, "results"},
     "profiles": set(),
-    "weights": {*_PLAIN, "weights"},
+    "weights": {*_PLAIN, "locking", "weights"},
     "export": {*_PLAIN, "weights", "export"},
-    "bench": {*_PLAIN, "results", "weights", "export", "bench", "profiles"},
+    "bench": {*_PLAIN, "locking", "results", "weights", "export", "bench", "profiles"},
     "evaluate": {*_PLAIN, "results", "weights", "export", "evaluate"},
     "report": {*_BASE, "arch", "results", "report"},
 }
@@ -315,6 +316,7 @@ LIGHT_COMMANDS = [
     ["export", "--help"],
     ["table"],
     ["results", "list"],
+    ["weights", "list"],
 ]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Final
 
@@ -65,7 +65,7 @@ class Builder:
     """All schemes of one network with one set of weights; shared work is done once.
 
     Args:
-        network: what to write.
+        network: what to write; it is adapted to what the source of the weights asks for.
         weights: canonical tensors.
         options: the two ends of the files.
         calibration: images for int8; None where it is not asked for.
@@ -93,7 +93,7 @@ class Builder:
         advance: Callable[[], None] = lambda: None,
     ) -> None:
         check(network, weights.tensors, weights.source.label)
-        self.network = network
+        self.network = network = weights.source.adapt(network)
         self.weights = weights
         self.options = options
         self.calibration = calibration
@@ -149,6 +149,9 @@ class Builder:
         del content["tool"], content["contract"], content["recipe"]
         content["options"] = asdict(self.options)
         content["writer"] = WRITER_FORMAT
+        network = self.network
+        content["network"]["layers"] = repr(network.layers)
+        content["network"]["numbers"] = [network.batch_norm_epsilon, network.mean, network.std]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -225,10 +228,7 @@ class Builder:
             ),
             scheme=scheme,
             weights=WeightFacts(
-                label=source.label,
-                trained=source.trained,
-                dataset=source.dataset,
-                licence=source.licence,
+                **{field.name: getattr(source, field.name) for field in fields(source)},
                 sha256=self.weights_sha256,
             ),
             contract=contract,  # type: ignore[arg-type]  # None only inside `recipe`

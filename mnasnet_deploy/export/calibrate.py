@@ -144,8 +144,8 @@ def ranges_from(extremes: Extremes, policy: str) -> dict[str, Range]:
 
 
 def _needs_range(operation: Operation) -> bool:
-    """The front's range follows from the pixels, the range of a sigmoid or softmax is fixed."""
-    return operation.name != FRONT and operation.kind not in ("LOGISTIC", "SOFTMAX")
+    """The front's range follows from the pixels, a sigmoid's is fixed, a pad's is its input's."""
+    return operation.name != FRONT and operation.kind not in ("LOGISTIC", "SOFTMAX", "PAD")
 
 
 def _run_side_by_side(

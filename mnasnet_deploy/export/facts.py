@@ -16,6 +16,7 @@ from mnasnet_deploy.errors import InputError, ModelFileError
 from mnasnet_deploy.export.contract import Contract
 from mnasnet_deploy.results.record import Scheme
 from mnasnet_deploy.typed_mapping import from_mapping
+from mnasnet_deploy.weights.source import WeightSource
 
 __all__ = [
     "BUFFER_NAME",
@@ -53,13 +54,9 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightFacts:
-    """Where the weights come from; `sha256` is of the canonical tensors."""
+class WeightFacts(WeightSource):
+    """Where the weights come from and what they ask for; `sha256` is of the canonical tensors."""
 
-    label: str
-    trained: bool
-    dataset: str
-    licence: str
     sha256: str
 
 

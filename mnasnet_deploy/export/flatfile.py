@@ -77,6 +77,7 @@ class FlatOperator:
     inputs: tuple[int, ...]
     output: int
     stride: tuple[int, int] = (1, 1)
+    valid: bool = False
     activation: Activation = "none"
     keep_dims: bool = False
     hybrid: bool = False
@@ -294,17 +295,18 @@ def _operator_options(builder: Any, operator: FlatOperator) -> tuple[int, str]:
     """Write the options table of an operator; returns its offset and its name in the schema."""
     activation = _ACTIVATIONS[operator.activation]
     height, width = operator.stride
+    padding = schema.Padding.VALID if operator.valid else schema.Padding.SAME
     match operator.kind:
         case "CONV_2D":
             schema.Conv2DOptionsStart(builder)
-            schema.Conv2DOptionsAddPadding(builder, schema.Padding.SAME)
+            schema.Conv2DOptionsAddPadding(builder, padding)
             schema.Conv2DOptionsAddStrideW(builder, width)
             schema.Conv2DOptionsAddStrideH(builder, height)
             schema.Conv2DOptionsAddFusedActivationFunction(builder, activation)
             return schema.Conv2DOptionsEnd(builder), "Conv2DOptions"
         case "DEPTHWISE_CONV_2D":
             schema.DepthwiseConv2DOptionsStart(builder)
-            schema.DepthwiseConv2DOptionsAddPadding(builder, schema.Padding.SAME)
+            schema.DepthwiseConv2DOptionsAddPadding(builder, padding)
             schema.DepthwiseConv2DOptionsAddStrideW(builder, width)
             schema.DepthwiseConv2DOptionsAddStrideH(builder, height)
             schema.DepthwiseConv2DOptionsAddDepthMultiplier(builder, 1)
@@ -319,6 +321,9 @@ def _operator_options(builder: Any, operator: FlatOperator) -> tuple[int, str]:
             schema.ReducerOptionsStart(builder)
             schema.ReducerOptionsAddKeepDims(builder, operator.keep_dims)
             return schema.ReducerOptionsEnd(builder), "ReducerOptions"
+        case "PAD":
+            schema.PadOptionsStart(builder)
+            return schema.PadOptionsEnd(builder), "PadOptions"
         case "SOFTMAX":
             schema.SoftmaxOptionsStart(builder)
             schema.SoftmaxOptionsAddBeta(builder, 1.0)

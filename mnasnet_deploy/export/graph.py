@@ -4,7 +4,7 @@ This is where the two export options live that are not layers of the network: th
 and the softmax. Weights are laid out here, once for all schemes, as TFLite wants them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +18,8 @@ from mnasnet_deploy.weights.canonical import FloatArray, Folded
 __all__ = ["FRONT", "Graph", "Kind", "Operation", "Options", "lower"]
 
 Kind = Literal[
-    "SUB", "CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "LOGISTIC", "MUL", "ADD", "FULLY_CONNECTED",
-    "SOFTMAX",
+    "SUB", "PAD", "CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "LOGISTIC", "MUL", "ADD",
+    "FULLY_CONNECTED", "SOFTMAX",
 ]  # fmt: skip
 
 FRONT = "front"
@@ -75,6 +75,8 @@ class Operation:
             [out,in], SUB the mean [3]; None elsewhere.
         bias: [out] where there is a kernel, but for SUB.
         stride: (height, width).
+        valid: the convolution pads nothing; a PAD in front of it has done it. Else SAME.
+        pads: of a PAD, zeros (before, after) along height and along width.
         activation: fused behind it.
         keep_dims: of a MEAN over height and width.
     """
@@ -86,6 +88,8 @@ class Operation:
     kernel: FloatArray | None = None
     bias: FloatArray | None = None
     stride: tuple[int, int] = (1, 1)
+    valid: bool = False
+    pads: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     activation: Activation = "none"
     keep_dims: bool = False
 
@@ -111,6 +115,9 @@ def lower(network: Network, folded: Mapping[str, Folded], options: Options) -> G
     The raw-pixel front is exact: the standard deviation divides the stem's kernel, the mean is one
     subtraction in front of it. Folding the mean into the stem's bias too would be wrong at the
     borders, where SAME pads with zeros of the *normalised* image.
+
+    Where a layer pads as PyTorch does and that differs from SAME, a PAD stands in front of it and
+    the convolution is VALID. XNNPACK runs the two as one.
     """
     operations = []
     if options.input == "raw":
@@ -123,7 +130,8 @@ def lower(network: Network, folded: Mapping[str, Folded], options: Options) -> G
                 kernel=np.array(network.mean, np.float32),
             )
         )
-    operations += [_operation(layer, network, folded, options) for layer in network.layers]
+    for layer in network.layers:
+        operations += _operations(layer, network, folded, options)
     if options.softmax:
         operations.append(
             Operation(
@@ -136,9 +144,9 @@ def lower(network: Network, folded: Mapping[str, Folded], options: Options) -> G
     return Graph(network=network, options=options, operations=tuple(operations))
 
 
-def _operation(
+def _operations(
     layer: Layer, network: Network, folded: Mapping[str, Folded], options: Options
-) -> Operation:
+) -> Iterator[Operation]:
     inputs, kernel, bias = layer.inputs, None, None
     if layer.weights:
         kernel, bias = folded[layer.weights].kernel, folded[layer.weights].bias
@@ -146,7 +154,11 @@ def _operation(
             inputs = (FRONT,)
             kernel = kernel / np.array(network.std, np.float32).reshape(3, 1)
         kernel = _tflite_layout(layer, kernel)
-    return Operation(
+    if layer.padding == "symmetric":
+        pad = _pad(layer, inputs)
+        yield pad
+        inputs = (pad.name,)
+    yield Operation(
         name=layer.name,
         kind=_KINDS[layer.op],
         inputs=inputs,
@@ -154,8 +166,21 @@ def _operation(
         kernel=kernel,
         bias=bias,
         stride=layer.stride,
+        valid=layer.padding == "symmetric",
         activation=layer.activation,
         keep_dims=layer.op == "mean" and len(layer.output_shape) == 3,
+    )
+
+
+def _pad(layer: Layer, inputs: tuple[str, ...]) -> Operation:
+    height, width, channels = layer.input_shape
+    (top, bottom), (left, right) = layer.pads
+    return Operation(
+        name=f"{layer.name}/pad",
+        kind="PAD",
+        inputs=inputs,
+        shape=(1, top + height + bottom, left + width + right, channels),
+        pads=layer.pads,
     )
 
 

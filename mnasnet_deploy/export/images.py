@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mnasnet_deploy.errors import ImageError
-from mnasnet_deploy.export.preprocessing import Pixels, decode, prepare, quiet_pillow
+from mnasnet_deploy.export.preprocessing import OFFICIAL, Pixels, decode, prepare, quiet_pillow
+from mnasnet_deploy.weights.source import Preprocessing
 
 __all__ = [
     "CalibrationImage",
@@ -114,12 +115,13 @@ def calibration_set(
     )
 
 
-def load_pixels(path: Path, resolution: int) -> Pixels:
+def load_pixels(path: Path, resolution: int, preprocessing: Preprocessing = OFFICIAL) -> Pixels:
     """Read one image file as a model's input.
 
     Args:
         path: a JPEG or PNG file.
         resolution: side of the result.
+        preprocessing: how the weights are evaluated.
 
     Returns:
         uint8 RGB grey levels [resolution, resolution, 3].
@@ -129,7 +131,7 @@ def load_pixels(path: Path, resolution: int) -> Pixels:
     """
     with quiet_pillow():
         try:
-            return _load(path, (resolution,))[1][0]
+            return _load(path, (resolution,), preprocessing)[1][0]
         except ImageError as error:
             raise ImageError(
                 f"cannot use image {path}: {error} (give a whole JPEG or PNG file)"
@@ -176,10 +178,18 @@ def load_calibration(
     *,
     samples: int = 100,
     seed: int = 0,
+    preprocessing: Preprocessing = OFFICIAL,
     progress: Callable[[], object] | None = None,
 ) -> CalibrationSet:
     """Read a folder's photos as calibration images of one resolution; see `load_calibrations`."""
-    found = load_calibrations(folder, (resolution,), samples=samples, seed=seed, progress=progress)
+    found = load_calibrations(
+        folder,
+        (resolution,),
+        samples=samples,
+        seed=seed,
+        preprocessing=preprocessing,
+        progress=progress,
+    )
     return found[resolution]
 
 
@@ -189,6 +199,7 @@ def load_calibrations(
     *,
     samples: int = 100,
     seed: int = 0,
+    preprocessing: Preprocessing = OFFICIAL,
     progress: Callable[[], object] | None = None,
 ) -> dict[int, CalibrationSet]:
     """Read a folder's photos as calibration images, at several resolutions from one decode.
@@ -203,6 +214,7 @@ def load_calibrations(
         resolutions: sides of the results.
         samples: use at most this many.
         seed: of the choice.
+        preprocessing: how the weights are evaluated.
         progress: called once for each usable image.
 
     Returns:
@@ -230,7 +242,9 @@ def load_calibrations(
             while len(usable) < samples and len(usable) + len(skipped) < len(paths):
                 start = len(usable) + len(skipped)
                 batch = paths[start : start + samples - len(usable)]
-                loaded = threads.map(lambda path: _load_or_reason(path, resolutions), batch)
+                loaded = threads.map(
+                    lambda path: _load_or_reason(path, resolutions, preprocessing), batch
+                )
                 for path, outcome in zip(batch, loaded, strict=True):
                     if isinstance(outcome, str):
                         skipped[path] = outcome
@@ -255,15 +269,19 @@ def load_calibrations(
     return sets
 
 
-def _load(path: Path, resolutions: Sequence[int]) -> tuple[str, list[Pixels]]:
+def _load(
+    path: Path, resolutions: Sequence[int], preprocessing: Preprocessing
+) -> tuple[str, list[Pixels]]:
     """Read a file; returns its sha256 and its pixels. An ImageError holds the reason only."""
     data = _read_file(path)
-    return hashlib.sha256(data).hexdigest(), prepare(decode(data), resolutions)
+    return hashlib.sha256(data).hexdigest(), prepare(decode(data), resolutions, preprocessing)
 
 
-def _load_or_reason(path: Path, resolutions: Sequence[int]) -> tuple[str, list[Pixels]] | str:
+def _load_or_reason(
+    path: Path, resolutions: Sequence[int], preprocessing: Preprocessing
+) -> tuple[str, list[Pixels]] | str:
     try:
-        return _load(path, resolutions)
+        return _load(path, resolutions, preprocessing)
     except ImageError as error:
         return str(error)
 

@@ -49,6 +49,7 @@ class Request:
     Attributes:
         network: which.
         weights: what stands behind --weights.
+        averaged: take moving averages where there are any.
         schemes: the files wanted.
         options: their two ends.
         calibration: images for int8, None where it is not among the schemes.
@@ -75,6 +76,7 @@ class Request:
     force: bool = False
     verify_images: int = 8
     threads: int = 1
+    averaged: bool = True
 
     def target(self, scheme: Scheme) -> Path:
         """Where a scheme's file goes."""
@@ -123,7 +125,7 @@ def export_network(request: Request, advance: Callable[[], None] = lambda: None)
     try:
         builder = Builder(
             request.network,
-            load_weights(request.weights, request.network),
+            load_weights(request.weights, request.network, averaged=request.averaged),
             request.options,
             calibration=request.calibration,
             ranges=request.ranges,
@@ -193,6 +195,16 @@ class _Check:
 
     @cached_property
     def pixels(self) -> npt.NDArray[np.uint8]:
+        """The package's own, or the user's photos for weights of the user's own.
+
+        A network that knows only digits says nothing steady of landscapes, and its int8 ranges are
+        not meant for them.
+        """
+        photos, source = self.builder.calibration, self.builder.weights.source
+        if photos and not photos.synthetic and source.trained and source.dataset != "imagenet-1k":
+            spread = np.linspace(0, len(photos.pixels) - 1, min(self.images, len(photos.pixels)))
+            chosen: npt.NDArray[np.uint8] = photos.pixels[np.unique(spread.round().astype(int))]
+            return chosen
         return verification_images(self.builder.network.resolution, self.images)
 
     @cached_property
@@ -258,7 +270,7 @@ def _done(
         contract=facts.contract.line(),
         verification=verification,
         untrained=facts.untrained,
-        warnings=facts.calibration.warnings if facts.calibration else (),
+        warnings=_warnings(facts),
     )
 
 
@@ -314,6 +326,11 @@ def _failed(request: Request, scheme: Scheme, error: MnasnetError) -> Outcome:
         error=str(error),
         exit_code=error.exit_code,
     )
+
+
+def _warnings(facts: Facts) -> tuple[str, ...]:
+    notes = tuple(f"{facts.weights.label}: {note}" for note in facts.weights.notes)
+    return notes + (facts.calibration.warnings if facts.calibration else ())
 
 
 def _calibration_list(calibration: CalibrationSet | None) -> dict[str, object] | None:

@@ -1,9 +1,11 @@
-"""Pixels of one photo, exactly as the original evaluates them.
+"""Pixels of one photo, exactly as those who trained the weights evaluate them.
 
 The original (`tensorflow/tpu`, `models/official/mnasnet/preprocessing.py`) cuts the centre square
 out of the decoded file and resizes it as TF1 did: bilinear over the two nearest rows and columns,
 no half-pixel centres, no antialiasing. So a photo of any size gives at most two rows and two
 columns for every one of the input, and several resolutions can be read from one decoded photo.
+
+timm and torchvision resize the shorter side with Pillow, antialiased, and cut the centre out.
 
 Where the original says nothing, files are read as TensorFlow's decoders read them: the orientation
 and the colour profile a file asks for are ignored, transparency is dropped (the colours below it
@@ -21,12 +23,17 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from mnasnet_deploy.errors import ImageError
+from mnasnet_deploy.weights.source import OFFICIAL_CROP, Preprocessing
 
-__all__ = ["MAX_PIXELS", "Pixels", "crop_side", "decode", "prepare", "quiet_pillow"]
+__all__ = ["MAX_PIXELS", "OFFICIAL", "Pixels", "crop_side", "decode", "prepare", "quiet_pillow"]
 
 Pixels = npt.NDArray[np.uint8]
 
-CROP_PADDING = 32  # CROP_PADDING in the original's preprocessing.py
+OFFICIAL = Preprocessing()
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 FORMATS = ("JPEG", "PNG")
 # Pictures beyond this are refused before they are decoded. Pillow holds a pixel in 4 bytes, so the
 # largest takes 480 MB; a phone's 108 megapixels pass.
@@ -87,26 +94,53 @@ def crop_side(width: int, height: int, resolution: int) -> int:
     The share is resolution / (resolution + 32) of the shorter side, in float32 as TensorFlow
     multiplies it: 160/192 of 480 pixels is 400 there and 399 in double precision.
     """
-    share = np.float32(resolution / (resolution + CROP_PADDING))
+    share = np.float32(resolution / (resolution + OFFICIAL_CROP))
     return max(1, int(share * np.float32(min(width, height))))
 
 
-def prepare(image: Image.Image, resolutions: Sequence[int]) -> list[Pixels]:
-    """Crop and resize an RGB image as the original evaluates.
+def prepare(
+    image: Image.Image, resolutions: Sequence[int], preprocessing: Preprocessing = OFFICIAL
+) -> list[Pixels]:
+    """Crop and resize an RGB image as it is evaluated.
 
     Args:
         image: in mode RGB, any size.
         resolutions: sides of the results.
+        preprocessing: whose evaluation; the original's by default.
 
     Returns:
-        uint8 [side, side, 3] for each, rounded half to even from the exact float32 resize.
+        uint8 [side, side, 3] for each; the original's are rounded half to even from the exact
+        float32 resize.
     """
+    if preprocessing.crop is not None:
+        return [_resize_and_cut(image, side, preprocessing) for side in resolutions]
     plans = [_Plan(image.width, image.height, resolution) for resolution in resolutions]
     rows = np.unique(np.concatenate([plan.rows for plan in plans]))
     left = min(int(plan.columns.min()) for plan in plans)
     right = max(int(plan.columns.max()) for plan in plans) + 1
     block = _read_rows(image, rows, left, right)
     return [plan.sample(block, rows, left) for plan in plans]
+
+
+def _resize_and_cut(image: Image.Image, side: int, preprocessing: Preprocessing) -> Pixels:
+    """Resize the shorter side, cut the centre: torchvision's Resize and CenterCrop on a picture.
+
+    The longer side is cut down to whole pixels, the corner of the cut rounds half to even; both as
+    torchvision's transforms.functional has them.
+    """
+    part, whole = preprocessing.crop or (1, 1)
+    short = side * whole // part
+    width, height = image.size
+    size = (max(short, short * width // height), max(short, short * height // width))
+    left, top = round((size[0] - side) / 2.0), round((size[1] - side) / 2.0)
+    resampling = _RESAMPLING[preprocessing.interpolation]
+    if size[0] * size[1] > MAX_PIXELS:
+        # A strip so thin that its picture would not fit: only the cut is computed.
+        across, down = width / size[0], height / size[1]
+        box = (left * across, top * down, (left + side) * across, (top + side) * down)
+        return np.asarray(image.resize((side, side), resampling, box))
+    resized = image.resize(size, resampling)
+    return np.asarray(resized.crop((left, top, left + side, top + side)))
 
 
 class _Plan:

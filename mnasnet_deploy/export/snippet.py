@@ -3,7 +3,7 @@
 from typing import Final, Literal
 
 from mnasnet_deploy.export.contract import Contract
-from mnasnet_deploy.export.preprocessing import CROP_PADDING
+from mnasnet_deploy.weights.source import OFFICIAL_CROP, Preprocessing
 
 __all__ = ["LANGUAGES", "Language", "snippet"]
 
@@ -11,18 +11,33 @@ Language = Literal["python", "kotlin"]
 LANGUAGES: Final = ("python", "kotlin")
 
 
-def snippet(language: Language, file: str, contract: Contract) -> str:
+def snippet(
+    language: Language,
+    file: str,
+    contract: Contract,
+    preprocessing: Preprocessing = Preprocessing(),  # noqa: B008  # frozen
+) -> str:
     """Write code for a file.
 
     Args:
         language: `python` (ai-edge-litert, Pillow, NumPy) or `kotlin` (the Android interpreter).
         file: its name.
         contract: how it is fed and read.
+        preprocessing: how its weights are evaluated.
     """
-    return _python(file, contract) if language == "python" else _kotlin(file, contract)
+    side = contract.resolution
+    part, whole = preprocessing.crop or (side, side + OFFICIAL_CROP)
+    if language == "kotlin":
+        return _kotlin(file, contract, f"{part}/{whole}")
+    return _python(
+        file,
+        contract,
+        f"{part} / {whole}",
+        "BICUBIC" if preprocessing.interpolation == "bicubic" else "BILINEAR",
+    )
 
 
-def _python(file: str, contract: Contract) -> str:
+def _python(file: str, contract: Contract, share: str, resampling: str) -> str:
     side = contract.resolution
     feed = _python_feed(contract)
     read = "scores = output" if contract.output_dtype == "float32" else (
@@ -38,9 +53,9 @@ interpreter = Interpreter({file!r})
 interpreter.allocate_tensors()
 
 photo = Image.open("photo.jpg").convert("RGB")
-crop = int({side} / {side + CROP_PADDING} * min(photo.size))
+crop = int({share} * min(photo.size))
 left, top = (photo.width - crop + 1) // 2, (photo.height - crop + 1) // 2
-photo = photo.resize(({side}, {side}), Image.BILINEAR, (left, top, left + crop, top + crop))
+photo = photo.resize(({side}, {side}), Image.{resampling}, (left, top, left + crop, top + crop))
 pixels = np.asarray(photo)  # uint8 [{side}, {side}, 3], RGB 0..255
 {feed}
 interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
@@ -69,7 +84,7 @@ def _python_feed(contract: Contract) -> str:
     )
 
 
-def _kotlin(file: str, contract: Contract) -> str:
+def _kotlin(file: str, contract: Contract, share: str) -> str:
     side, classes = contract.resolution, contract.classes
     width = 4 if contract.input_dtype == "float32" else 1
     output_width = 4 if contract.output_dtype == "float32" else 1
@@ -81,7 +96,7 @@ val model = context.assets.openFd("{file}").use {{
 }}
 val interpreter = Interpreter(model)
 
-// `photo` is the centre square of the picture, an ARGB_8888 Bitmap.
+// `photo` is the centre square of the picture, {share} of its shorter side: an ARGB_8888 Bitmap.
 val bitmap = Bitmap.createScaledBitmap(photo, {side}, {side}, true)
 val pixels = IntArray({side} * {side})
 bitmap.getPixels(pixels, 0, {side}, 0, 0, {side}, {side})

@@ -45,7 +45,8 @@ def layer_name(name: str) -> str:
     """Name of a network's layer in Keras, which allows no slash: `block4_se_reduce`.
 
     A layer's batch norm is named `block4_depthwise_bn`, its activation
-    `block4_depthwise_activation`.
+    `block4_depthwise_activation`, the zeros in front of it, where PyTorch's padding is not SAME,
+    `block4_depthwise_pad`.
     """
     return name.replace("/", "_")
 
@@ -57,7 +58,7 @@ def keras_model(network: Network, weights: Weights) -> "keras.Model":
     logits float32 [n, classes]. Layers are named by `layer_name`.
 
     Args:
-        network: what to build.
+        network: what to build, padded and with the epsilon that the source of the weights asks for.
         weights: canonical tensors, copied exactly.
 
     Raises:
@@ -66,6 +67,7 @@ def keras_model(network: Network, weights: Weights) -> "keras.Model":
         NotReadyError: TensorFlow is not installed.
     """
     check(network, weights.tensors, weights.source.label)
+    network = weights.source.adapt(network)
     _refuse_unequal_strides(network)
     keras = _load_tensorflow().keras
     side = network.resolution
@@ -86,6 +88,7 @@ def export_model(network: Network, weights: Weights, options: Options) -> "keras
     Raw pixels are normalised as the writer does it: one subtraction of the mean in front, the
     standard deviation divides the stem's kernel. Errors as in `keras_model`.
     """
+    network = weights.source.adapt(network)
     if options.input == "raw":
         weights = _divided_by_std(network, weights)
     model = keras_model(network, weights)
@@ -129,6 +132,7 @@ def convert(
         WeightsError, SpecError, NotReadyError: as in `keras_model`.
     """
     options = options or Options()
+    network = weights.source.adapt(network)
     model = export_model(network, weights, options)
     tensorflow = _load_tensorflow()
     with _quiet():
@@ -223,7 +227,10 @@ def _refuse_unequal_strides(network: Network) -> None:
 def _apply(keras: Any, network: Network, layer: Layer, inputs: list[Any]) -> Any:
     """Lay one layer, its batch norm and its activation over their inputs."""
     name = layer_name(layer.name)
-    output = _operator(keras, layer, name)(inputs if len(inputs) > 1 else inputs[0])
+    values = inputs if len(inputs) > 1 else inputs[0]
+    if layer.padding == "symmetric":
+        values = keras.layers.ZeroPadding2D(layer.pads, name=f"{name}_pad")(values)
+    output = _operator(keras, layer, name)(values)
     if layer.batch_norm:
         output = keras.layers.BatchNormalization(
             momentum=BATCH_NORM_MOMENTUM, epsilon=network.batch_norm_epsilon, name=f"{name}_bn"
@@ -237,18 +244,19 @@ def _apply(keras: Any, network: Network, layer: Layer, inputs: list[Any]) -> Any
 def _operator(keras: Any, layer: Layer, name: str) -> Any:
     layers = keras.layers
     channels = layer.output_shape[-1]
+    padding = "valid" if layer.padding == "symmetric" else "same"
     if layer.op == "conv":
         return layers.Conv2D(
             channels,
             layer.kernel,
             strides=layer.stride,
-            padding="same",
+            padding=padding,
             use_bias=layer.bias,
             name=name,
         )
     if layer.op == "depthwise":
         return layers.DepthwiseConv2D(
-            layer.kernel, strides=layer.stride, padding="same", use_bias=layer.bias, name=name
+            layer.kernel, strides=layer.stride, padding=padding, use_bias=layer.bias, name=name
         )
     if layer.op == "mean":
         return layers.GlobalAveragePooling2D(keepdims=len(layer.output_shape) == 3, name=name)

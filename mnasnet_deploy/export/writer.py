@@ -47,6 +47,7 @@ _INT8_VERSIONS = {
     "ADD": 2,
     "MUL": 2,
     "SUB": 2,
+    "PAD": 2,
     "LOGISTIC": 2,
     "SOFTMAX": 2,
     "DEQUANTIZE": 2,
@@ -127,8 +128,7 @@ class _FloatWriter:
             inputs.append(self._kernel(operation, operation.kernel))
         if operation.bias is not None:
             inputs.append(self._constant(f"{operation.name}/bias", operation.bias))
-        if operation.kind == "MEAN":
-            inputs.append(_axes(self.model))
+        inputs += _integer_inputs(operation, self.model, self.numbers)
         output = self.model.add(
             FlatTensor(name=operation.name, shape=operation.shape, type="float32")
         )
@@ -222,8 +222,7 @@ class _Int8Writer:
             inputs.append(self._mean(operation))
         elif operation.kernel is not None and operation.bias is not None:
             inputs += self._weights(operation, operation.kernel, operation.bias, source, result)
-        elif operation.kind == "MEAN":
-            inputs.append(_axes(self.model))
+        inputs += _integer_inputs(operation, self.model, self.numbers)
         output = self._activation(operation.name, operation.shape, result)
         self.numbers[operation.name] = output
         self.model.operators.append(
@@ -231,6 +230,8 @@ class _Int8Writer:
         )
 
     def _result_quantization(self, operation: Operation) -> Quantization:
+        if operation.kind == "PAD":  # zeros are the zero point of what is padded
+            return self.quantizations[operation.inputs[0]]
         if operation.kind in ("LOGISTIC", "SOFTMAX"):
             return PROBABILITIES
         if operation.name == FRONT:
@@ -317,20 +318,27 @@ def _flat_operator(
         inputs=tuple(inputs),
         output=output,
         stride=operation.stride,
+        valid=operation.valid,
         activation=operation.activation,
         keep_dims=operation.keep_dims,
         hybrid=scheme == "dynamic-int8",
     )
 
 
-def _axes(model: FlatModel) -> int:
-    """Number of the one tensor that names height and width, what every MEAN runs over."""
-    for number, tensor in enumerate(model.tensors):
-        if tensor.name == AXES_NAME:
-            return number
-    return model.add(
-        FlatTensor(name=AXES_NAME, shape=(2,), type="int32", data=np.array([1, 2], np.int32))
-    )
+def _integer_inputs(operation: Operation, model: FlatModel, numbers: dict[str, int]) -> list[int]:
+    """Numbers of the constants a MEAN or a PAD reads beside its data, each added once."""
+    if operation.kind == "MEAN":
+        name, values = AXES_NAME, np.array([1, 2], np.int32)
+    elif operation.kind == "PAD":
+        pads = [(0, 0), *operation.pads, (0, 0)]
+        name, values = f"{operation.name}/sizes", np.array(pads, np.int32)
+    else:
+        return []
+    if name not in numbers:
+        numbers[name] = model.add(
+            FlatTensor(name=name, shape=values.shape, type="int32", data=values)
+        )
+    return [numbers[name]]
 
 
 def _channel_axis(operation: Operation) -> int | None:

@@ -21,8 +21,10 @@ from mnasnet_deploy import atomic
 from mnasnet_deploy.arch.network import Layer, Network
 from mnasnet_deploy.errors import InputError, WeightsError
 from mnasnet_deploy.typed_mapping import from_mapping
+from mnasnet_deploy.weights.source import WeightSource
 
 __all__ = [
+    "METADATA_KEY",
     "FloatArray",
     "Folded",
     "Tensors",
@@ -33,6 +35,7 @@ __all__ = [
     "fold",
     "kernel_shape",
     "read_safetensors",
+    "source_from_json",
     "tensor_shapes",
     "write_safetensors",
 ]
@@ -44,23 +47,6 @@ Tensors = Mapping[str, FloatArray]
 METADATA_KEY = "mnasnet.weight_source"
 MAX_LISTED = 1000
 _STATISTICS = ("gamma", "beta", "mean", "variance")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightSource:
-    """Where weights come from.
-
-    Attributes:
-        label: in words a user recognises, `random:0` or a file's name; never a path.
-        trained: False for weights no one ever trained: their classes mean nothing.
-        dataset: what they were trained on, `imagenet-1k`, or empty.
-        licence: SPDX name, or empty where unknown.
-    """
-
-    label: str
-    trained: bool
-    dataset: str = ""
-    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,16 +181,22 @@ def read_safetensors(path: Path, network: Network) -> Weights:
             "'mnasnet weights init --out FILE'"
         ) from error
     check(network, tensors, path.name)
-    return Weights(tensors=tensors, source=_source(metadata.get(METADATA_KEY), path))
+    source = WeightSource(label=path.name, trained=True)
+    if METADATA_KEY in metadata:
+        source = source_from_json(metadata[METADATA_KEY], path.name)
+    return Weights(tensors=tensors, source=source)
 
 
-def _source(text: str | None, path: Path) -> WeightSource:
-    if text is None:
-        return WeightSource(label=path.name, trained=True)
+def source_from_json(text: str, label: str) -> WeightSource:
+    """Read the source that stands in a file's metadata.
+
+    Raises:
+        WeightsError: it is not one.
+    """
     try:
         return from_mapping(WeightSource, json.loads(text), "source")
     except (InputError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: the weight source in it is not readable ({error})") from error
+        raise WeightsError(f"{label}: the weight source in it is not readable ({error})") from error
 
 
 def _shapes(network: Network) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -136,7 +136,11 @@ def _take_apart(data: bytes) -> File:
         )
     return File(
         operators=tuple(operators),
-        metadata={m.name.decode(): bytes(model.buffers[m.buffer].data) for m in model.metadata},
+        # The quantizer moves what is over a KiB out of the flatbuffer, metadata too.
+        metadata={
+            m.name.decode(): b"" if (data := model.buffers[m.buffer].data) is None else bytes(data)
+            for m in model.metadata
+        },
         signature=signature,
         constants_outside=sum(1 for buffer in model.buffers if buffer.offset),
     )

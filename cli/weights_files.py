@@ -1,0 +1,229 @@
+"""`mnasnet weights show|check|convert`: what a file of weights is, and where it differs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnasnet_deploy.errors import InputError, MnasnetError, WeightsError
+
+from . import console
+from .foreign import Asked, NoEma, complete
+from .networks import Classes, Divisor, MinDepth, Multipliers, Resolutions, Specs, Variants
+from .networks import one_network as choose
+
+if TYPE_CHECKING:
+    from mnasnet_deploy.arch.network import Network
+    from mnasnet_deploy.weights.stored import Found
+
+__all__ = ["check", "convert", "show"]
+
+SCHEMA = "mnasnet.weights-file/1"
+CHECK_SCHEMA = "mnasnet.weights-check/1"
+MAX_SHOWN = 12
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SRC",
+        help="Checkpoint (.tgz, folder, prefix), SavedModel, .pth, .safetensors, .keras or .h5.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def show(source: Source, no_ema: NoEma = False, json: Json = False) -> None:
+    """Show what a file of weights is, which network it is of, and how it wants to be used.
+
+    Example:
+        mnasnet weights show semnasnet_100.pth
+    """
+    from mnasnet_deploy.weights.choice import open_choice
+
+    found = open_choice(str(source), averaged=not no_ema)
+    if json:
+        console.emit_json(_mapping(found))
+    else:
+        console.out(_text(found))
+
+
+def check(
+    source: Source,
+    variant: Variants = None,
+    multiplier: Multipliers = None,
+    res: Resolutions = None,
+    classes: Classes = None,
+    spec: Specs = None,
+    divisor: Divisor = 8,
+    min_depth: MinDepth = None,
+    no_ema: NoEma = False,
+    json: Json = False,
+) -> None:
+    """Hold a file of weights against a network and list where it differs.
+
+    What is not named is taken from the file, as far as its shapes tell.
+
+    Example:
+        mnasnet weights check model.ckpt-1000 --variant a1 --multiplier 0.5
+    """
+    from mnasnet_deploy.weights.choice import open_choice, weights_of
+    from mnasnet_deploy.weights.identity import differences, shapes_of
+
+    found = open_choice(str(source), averaged=not no_ema)
+    network = _network(
+        source, variant, multiplier, res, classes, spec, divisor, min_depth, averaged=not no_ema
+    )
+    lines = [f"nothing takes {name}" for name in found.unused]
+    lines += differences(network, shapes_of(found.tensors))
+    problem = ""
+    try:
+        weights_of(found, network)
+    except MnasnetError as error:
+        problem = str(error)
+    if json:
+        console.emit_json(
+            {
+                "schema": CHECK_SCHEMA,
+                "network": _name(network),
+                "fits": not problem,
+                "problem": problem,
+                "differences": lines,
+                "file": _mapping(found),
+            }
+        )
+    else:
+        console.out(_text(found))
+        console.out("\n".join(_shown(lines) if problem else [f"fits {_name(network)}"]))
+    if problem:
+        many = f" in {len(lines)} places" if len(lines) > 1 else ""
+        if not lines or len(problem) < 400:
+            raise WeightsError(problem)
+        raise WeightsError(f"{found.source.label} differs from {_name(network)}{many}")
+
+
+def convert(
+    source: Source,
+    target: Annotated[
+        Path, typer.Argument(metavar="DST.safetensors", help="The canonical file to write.")
+    ],
+    variant: Variants = None,
+    multiplier: Multipliers = None,
+    res: Resolutions = None,
+    classes: Classes = None,
+    spec: Specs = None,
+    divisor: Divisor = 8,
+    min_depth: MinDepth = None,
+    no_ema: NoEma = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write weights of any kind as a canonical .safetensors file that keeps where they come from.
+
+    What is not named is taken from the file, as far as its shapes tell.
+
+    Example:
+        mnasnet weights convert semnasnet_100.pth a1.safetensors
+    """
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target}: the name must end in .safetensors")
+    if target.exists() and not force:
+        raise InputError(f"{target} exists: use --force to overwrite it, or another name")
+    from mnasnet_deploy.weights.canonical import write_safetensors
+    from mnasnet_deploy.weights.choice import open_choice, weights_of
+
+    found = open_choice(str(source), averaged=not no_ema)
+    network = _network(
+        source, variant, multiplier, res, classes, spec, divisor, min_depth, averaged=not no_ema
+    )
+    weights = weights_of(found, network)
+    write_safetensors(target, weights)
+    for note in weights.source.notes:
+        console.say(f"note: {note}")
+    console.out(f"{target}  {_name(network)}  from {found.kind} {found.source.label}")
+
+
+def _shown(lines: list[str]) -> list[str]:
+    if len(lines) <= MAX_SHOWN:
+        return lines
+    return [*lines[:MAX_SHOWN], f"... and {len(lines) - MAX_SHOWN} more (--json lists all)"]
+
+
+def _network(
+    source: Path,
+    variant: list[str] | None,
+    multiplier: list[str] | None,
+    res: list[int] | None,
+    classes: int | None,
+    spec: list[Path] | None,
+    divisor: int,
+    min_depth: int | None,
+    *,
+    averaged: bool,
+) -> "Network":
+    asked = Asked(variant, multiplier, classes, res)
+    asked = complete(asked, str(source), averaged=averaged, spec=spec, grid=False)
+    return choose(
+        variant=asked.variant,
+        multiplier=asked.multiplier,
+        res=asked.res,
+        classes=asked.classes,
+        spec=spec,
+        divisor=divisor,
+        min_depth=min_depth,
+    )
+
+
+def _name(network: "Network") -> str:
+    from mnasnet_deploy.arch.network import render_multiplier
+
+    multiplier = render_multiplier(network.multiplier)
+    return f"{network.name} {multiplier} with {network.classes} classes"
+
+
+def _mapping(found: "Found") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from mnasnet_deploy.arch.network import render_multiplier
+    from mnasnet_deploy.weights.identity import identify, shapes_of
+
+    known = identify(shapes_of(found.tensors))
+    return {
+        "schema": SCHEMA,
+        "kind": found.kind,
+        "network": known.spec.name if known else None,
+        "multiplier": render_multiplier(known.multiplier) if known else None,
+        "classes": known.classes if known else None,
+        "resolution": found.resolution,
+        "source": asdict(found.source),
+        "tensors": {
+            name: {"shape": list(values.shape), "name": found.places[name]}
+            for name, values in found.tensors.items()
+        },
+        "unused": list(found.unused),
+    }
+
+
+def _text(found: "Found") -> str:
+    from mnasnet_deploy.weights.identity import identify, shapes_of
+
+    source = found.source
+    known = identify(shapes_of(found.tensors))
+    values = sum(array.size for array in found.tensors.values())
+    averages = {True: "moving averages", False: "raw variables", None: "not said"}
+    epsilon = source.batch_norm_epsilon
+    rows = [
+        ("file", f"{source.label}, {found.kind}"),
+        ("network", str(known) if known else "none that is known here"),
+        ("tensors", f"{len(found.tensors)}, {values:,} values"),
+        ("trained", f"on {source.dataset or 'unknown data'}" if source.trained else "UNTRAINED"),
+        ("values", averages[source.averaged]),
+        ("padding", source.padding),
+        ("epsilon", f"{epsilon:g}" if epsilon else "the architecture's own"),
+        ("photos", str(source.preprocessing)),
+    ]
+    if source.licence:
+        rows.append(("licence", source.licence))
+    rows += [("note", note) for note in source.notes]
+    if found.unused:
+        rows.append(("unused", ", ".join(found.unused)))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
