@@ -94,6 +94,10 @@ BOOTING = Meaning(
     kind=LinkLostError,
 )
 
+NOT_WRITABLE = Meaning(
+    name="not-writable", what="the phone lets nothing be written there", cure=_FOLDER
+)
+
 # In this order: a later row may also match what an earlier one is for.
 _ADB: tuple[tuple[str, Meaning], ...] = (
     (
@@ -173,7 +177,7 @@ _ADB: tuple[tuple[str, Meaning], ...] = (
         r"|cannot create|can't create)"
         r"|(remote|failed to copy|mkdir|mv|chmod)"
         r".*(permission denied|not permitted|not a directory)",
-        Meaning(name="not-writable", what="the phone lets nothing be written there", cure=_FOLDER),
+        NOT_WRITABLE,
     ),
     (
         r"cannot stat '",
@@ -199,7 +203,7 @@ _ADB: tuple[tuple[str, Meaning], ...] = (
     ),
 )
 
-_NOT_RUNNABLE = Meaning(
+NOEXEC = Meaning(
     name="noexec",
     what="the phone starts no program from that folder",
     cure="use a phone whose /data/local/tmp lets programs start",
@@ -223,7 +227,7 @@ _PROGRAM: tuple[tuple[str, Meaning], ...] = (
             cure="name a statically linked one: --benchmark-binary PATH",
         ),
     ),
-    (r"can't execute: permission denied|: permission denied\s*$", _NOT_RUNNABLE),
+    (r"can't execute: permission denied|: permission denied\s*$", NOEXEC),
     (
         r"inaccessible or not found|: not found|no such file or directory",
         Meaning(

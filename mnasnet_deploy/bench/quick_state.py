@@ -18,11 +18,30 @@ from mnasnet_deploy.bench.clock_policies import (
     read_values,
 )
 from mnasnet_deploy.bench.clusters import ranges
-from mnasnet_deploy.bench.dumpsys import Battery, Thermal, read_awake, read_battery, read_thermal
+from mnasnet_deploy.bench.dumpsys import (
+    Battery,
+    Thermal,
+    read_awake,
+    read_battery,
+    read_thermal,
+    whole_number,
+)
 from mnasnet_deploy.bench.gates import MIN_BATTERY_PERCENT, throttled_sensor
 from mnasnet_deploy.errors import PhoneError
 
-__all__ = ["QUICK", "VOIDS", "Quick", "around", "clock_facts", "read_quick", "take_states", "voids"]
+__all__ = [
+    "QUICK",
+    "VOIDS",
+    "Load",
+    "Quick",
+    "Ticks",
+    "around",
+    "clock_facts",
+    "load",
+    "read_quick",
+    "take_states",
+    "voids",
+]
 
 _START: Final = "@@STATE"
 _END: Final = "@@STATE-END"
@@ -30,13 +49,15 @@ _OPENING: Final = "opening/"
 MIN_SHARE_AT_HIGHEST: Final = 0.95
 """With the clocks fixed, less than this at the highest means that they were not."""
 
-_FUNCTION: Final = f"""{READ_CLOCKS}mstate(){{ echo; echo "{_START}"; mclocks | while read -r ml
-do echo "{_OPENING}$ml"; done
+_FUNCTION: Final = f"""{READ_CLOCKS}mticks(){{ while read -r mk mv; do case $mk in
+cpu[0-9]*) echo "$1busy.$mk=$mv";; cpu) ;; *) break;; esac; done < /proc/stat; }}
+mstate(){{ echo; echo "{_START}"; mticks {_OPENING}
+mclocks | while read -r ml; do echo "{_OPENING}$ml"; done
 mr /proc/sys/kernel/random/boot_id boot_id; mr /proc/uptime uptime; mr $mc/online online
 dumpsys battery | grep -E 'UPDATES|powered|level|scale|status|temperature'; echo "=thermal"
 dumpsys thermalservice | grep -E 'Override|Thermal Status|HAL Ready|emperature|Cooling|Name: '
 echo "=power"; dumpsys power | grep mWakefulness=
-mclocks; echo "{_END}"; }}
+mclocks; mticks; echo "{_END}"; }}
 """
 QUICK: Final = f"{_FUNCTION}mstate\n"
 """Shell script that prints one reading: the clocks first and last, since the services take time."""
@@ -50,6 +71,28 @@ _ALLOWED_BY: Final[Mapping[str, str]] = {"CLOCK-CAPPED": "THROTTLED"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ticks:
+    """Time of one CPU since boot, in units of the phone's kernel."""
+
+    busy: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Where the work was between two readings, 0 to 1.
+
+    Attributes:
+        used: mean share of their time that the CPUs measured on were in use; a phone's processor
+            may idle while a GPU works.
+        others: share of the time of all CPUs that was spent on the other ones: by other processes.
+    """
+
+    used: float
+    others: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quick:
     """One reading; None or empty where the phone does not say.
 
@@ -58,6 +101,7 @@ class Quick:
         uptime_s: since it started.
         online_cpus: that are switched on.
         opening, closing: clocks at the start and at the end of the reading.
+        opening_ticks, closing_ticks: of each CPU, in use and in all since boot, at the same time.
         thermal: of the thermal service.
         battery: of the battery service.
         awake: the screen is on.
@@ -68,6 +112,8 @@ class Quick:
     online_cpus: tuple[int, ...]
     opening: tuple[Policy, ...]
     closing: tuple[Policy, ...]
+    opening_ticks: Mapping[int, Ticks]
+    closing_ticks: Mapping[int, Ticks]
     thermal: Thermal
     battery: Battery
     awake: bool | None
@@ -125,8 +171,13 @@ def voids(
 
 
 def clock_facts(before: Quick, after: Quick, cpus: Collection[int]) -> tuple[str, ...]:
-    """How fast the CPUs ran between two readings, one sentence for each clock that says so."""
+    """Which CPUs worked between two readings and how fast, as far as the phone says."""
     facts = []
+    if found := load(before, after, cpus):
+        facts.append(
+            f"CPU {ranges(cpus)} in use for {found.used:.0%} of the time, the others took "
+            f"{found.others:.0%} of all CPUs"
+        )
     for start, end in _pairs(before.closing, after.opening, cpus):
         if spent := _spent(start, end):
             total = sum(spent.values())
@@ -138,6 +189,24 @@ def clock_facts(before: Quick, after: Quick, cpus: Collection[int]) -> tuple[str
                 f"{highest:.0f} MHz"
             )
     return tuple(facts)
+
+
+def load(before: Quick, after: Quick, cpus: Collection[int]) -> Load | None:
+    """Where the work was between two readings; None where the phone does not say."""
+    shares = {}
+    for cpu, start in before.closing_ticks.items():
+        end = after.opening_ticks.get(cpu)
+        if end and end.total > start.total:
+            share = (end.busy - start.busy) / (end.total - start.total)
+            # The kernel lets the time spent waiting for a disk go backwards.
+            shares[cpu] = min(1.0, max(0.0, share))
+    used = [share for cpu, share in shares.items() if cpu in cpus]
+    if not used:
+        return None
+    return Load(
+        used=sum(used) / len(used),
+        others=(sum(shares.values()) - sum(used)) / len(shares),
+    )
 
 
 def _read(body: str) -> Quick:
@@ -155,10 +224,25 @@ def _read(body: str) -> Quick:
         online_cpus=read_cpus(values.get("online", "")),
         opening=read_policies(opening),
         closing=read_policies(values),
+        opening_ticks=_ticks(opening),
+        closing_ticks=_ticks(values),
         thermal=read_thermal(thermal),
         battery=read_battery(head),
         awake=read_awake(rest),
     )
+
+
+def _ticks(values: Mapping[str, str]) -> dict[int, Ticks]:
+    found = {}
+    for name, value in values.items():
+        cpu = whole_number(name.removeprefix("busy.cpu"))
+        counts = [whole_number(word) for word in value.split()[:8]]
+        if cpu is None or not name.startswith("busy.") or len(counts) < 5 or None in counts:
+            continue
+        whole = [count or 0 for count in counts]
+        total, idle = sum(whole), whole[3] + whole[4]  # idle, and waiting for a disk
+        found[cpu] = Ticks(busy=total - idle, total=total)
+    return found
 
 
 def _broken(

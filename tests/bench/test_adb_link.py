@@ -49,6 +49,13 @@ def processes(link, pattern):
     return [line for line in listed if re.search(pattern, line) and ":pid:" not in line]
 
 
+def wait_until(condition):
+    end = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < end, "waited long enough"
+        time.sleep(0.01)
+
+
 # ---- commands
 
 
@@ -133,8 +140,7 @@ def test_a_command_is_cut_short_from_another_thread(link):
     thread = threading.Thread(target=work)
     thread.start()
     other = find_adb().link(link.serial)
-    while not processes(other, "sleep 473"):
-        pass
+    wait_until(lambda: processes(other, "sleep 473"))
     link.abort()
     thread.join(10)
     assert ended == [True]
@@ -147,8 +153,7 @@ def test_ctrl_c_ends_what_runs_on_the_phone(link):
     other = find_adb().link(link.serial)
 
     def interrupt():
-        while not processes(other, "sleep 474"):
-            pass
+        wait_until(lambda: processes(other, "sleep 474"))
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -322,8 +327,7 @@ def test_two_benches_on_one_phone_wait_for_each_other(link):
     with link.exclusive(lambda: pytest.fail("waited for nobody")):
         thread = threading.Thread(target=lambda: _hold(link, waited))
         thread.start()
-        while not waited:
-            time.sleep(0.01)
+        wait_until(lambda: waited)
         assert waited == ["waits"]
     thread.join()
     assert waited == ["waits", "held"]

@@ -11,8 +11,11 @@ from mnasnet_deploy.bench.dumpsys import Temperature, Thermal
 from mnasnet_deploy.bench.quick_state import (
     QUICK,
     VOIDS,
+    Load,
+    Ticks,
     around,
     clock_facts,
+    load,
     read_quick,
     take_states,
     voids,
@@ -88,6 +91,13 @@ def test_every_rule_is_tested_and_known():
     assert {*BROKEN, "CLOCK-LOW"} == {*VOIDS}
 
 
+def test_every_rule_is_named_in_the_readme():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    part = readme.partition("### Gates of a phone")[2].partition("\n### ")[0]
+    for name in VOIDS:
+        assert f"`{name}`" in part.rpartition("| `CHARGING`")[2]
+
+
 def test_the_state_before_a_launch_counts_too():
     assert voids(replace(BEFORE, awake=False), AFTER, CPUS, "stock").startswith("ASLEEP (")
     assert voids(battery(BEFORE, percent=20.0), AFTER, CPUS, "stock").startswith("LOW-BATTERY (")
@@ -138,23 +148,44 @@ def test_clocks_that_were_to_be_fixed_and_were_not_void_a_launch():
 
 
 def test_how_fast_the_cores_ran_is_told():
-    assert clock_facts(*spent(low=500.0, high=500.0), CPUS) == (
+    assert clock_facts(*spent(low=500.0, high=500.0), CPUS)[1:] == (
         "CPU 4-7 ran at 1684 MHz on average, 50% of the time at its highest, 2367 MHz",
     )
-    (fact,) = clock_facts(*spent(low=500.0, high=0.0), CPUS)
+    (_, fact) = clock_facts(*spent(low=500.0, high=0.0), CPUS)
     assert "0% of the time at its highest, 2367 MHz" in fact
 
 
 def test_times_that_cannot_be_are_not_told():
-    assert clock_facts(*spent(low=0.0, high=0.0), CPUS) == ()
-    assert clock_facts(*spent(low=-10.0, high=500.0), CPUS) == ()
-    assert clock_facts(clock(BEFORE, "closing", time_in_state=()), clock(AFTER, time_in_state=()),
-                       CPUS) == ()  # fmt: skip
+    bare = clock(BEFORE, "closing", time_in_state=()), clock(AFTER, time_in_state=())
+    for pair in (spent(low=0.0, high=0.0), spent(low=-10.0, high=500.0), bare):
+        assert len(clock_facts(*pair, CPUS)) == 1
+
+
+def worked(**shares):
+    """The two readings, with 100 ticks of each CPU between them, so many of them in use."""
+    start = {cpu: Ticks(busy=1000, total=5000) for cpu in range(9)}
+    end = {
+        cpu: Ticks(busy=1000 + shares["used" if cpu in CPUS else "others"], total=5100)
+        for cpu in range(9)
+    }
+    return replace(BEFORE, closing_ticks=start), replace(AFTER, opening_ticks=end)
+
+
+def test_where_the_work_was_is_told():
+    assert load(*worked(used=90, others=9), CPUS) == Load(
+        used=pytest.approx(0.9), others=pytest.approx(0.05)
+    )
+    assert clock_facts(*worked(used=90, others=9), CPUS)[0] == (
+        "CPU 4-7 in use for 90% of the time, the others took 5% of all CPUs"
+    )
+    assert load(*worked(used=-5, others=0), CPUS) == Load(used=0.0, others=0.0)
+    assert load(AFTER, BEFORE, CPUS) is None
 
 
 def test_a_phone_that_says_nothing_voids_nothing():
     silent = replace(
         BEFORE, boot_id="", uptime_s=None, online_cpus=(), opening=(), closing=(),
+        opening_ticks={}, closing_ticks={},
         thermal=Thermal(), battery=type(BEFORE.battery)(), awake=None,
     )  # fmt: skip
     assert voids(silent, silent, CPUS, "stock") == ""
