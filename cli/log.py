@@ -1,7 +1,8 @@
 """`mnasnet log`: saved outputs of benchmark_model, read."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["log"]
 
 SCHEMA = "mnasnet.log/1"
+DEFAULT_RESULTS = Path("results")
 MAX_BYTES = 64 * 1024**2
 FIELDS = (
     "init_ms", "first_inference_ms", "warmup_avg_ms", "inference_avg_ms", "runs", "min_ms",
@@ -30,17 +32,56 @@ def log(
     operators: Annotated[
         bool, typer.Option("--ops", help="Give the operators of a profiled run, too.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    add: Annotated[
+        bool,
+        typer.Option(
+            "--import", help="Add one record of all the files to the results, each one a launch."
+        ),
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --import: the .tflite file measured.")
+    ] = None,
+    device_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --import: what it was measured on, 'Pixel 1'."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --import: threads, if the output is silent."),
+    ] = None,
+    delegate: Annotated[
+        Literal["xnnpack", "none", "gpu", "nnapi", "external"] | None,
+        typer.Option(help="With --import: what executed it, if the output is silent."),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(metavar="DIR", help="With --import: folder of the results.")
+    ] = DEFAULT_RESULTS,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read saved outputs of benchmark_model.
 
     Gives the numbers, what really ran, and whether there is a result at all. Takes the outputs of
     TensorFlow Lite's program since 1.12 and of LiteRT's own, also from logcat and from pages they
-    were pasted into. Exits with 1 where an output holds no result.
+    were pasted into. Exits with 1 where an output holds no result. With --import the numbers join
+    the others in the results, marked as taken by hand.
 
     Example:
         mnasnet log run.log --json
+        mnasnet log a.log b.log --import --model net.tflite --device-name "Pixel 1"
     """
+    if add:
+        from .log_import import import_files
+
+        import_files(
+            _by_name(files),
+            model=model, device=device_name, threads=threads, delegate=delegate, results=results,
+            json=json,
+        )  # fmt: skip
+        return
+    if any((model, device_name, threads, delegate)) or results != DEFAULT_RESULTS:
+        raise InputError(
+            "--model, --device-name, --threads, --delegate and --results go with --import"
+        )
     from mnasnet_deploy.bench.benchmark_log import read_output
     from mnasnet_deploy.bench.benchmark_operators import read_operators
 
@@ -64,6 +105,15 @@ def log(
             _print(entry)
     if not all(entry["ok"] for entry in entries):
         raise typer.Exit(1)
+
+
+def _by_name(files: Sequence[Path]) -> dict[str, bytes]:
+    """Contents by name without folders, which are nobody's business later."""
+    found: dict[str, bytes] = {}
+    for number, file in enumerate(files, start=1):
+        name = "standard input" if str(file) == "-" else file.name
+        found[f"{name} (file {number})" if name in found else name] = _content(file)
+    return found
 
 
 def _content(file: Path) -> bytes:

@@ -26,7 +26,10 @@ __all__ = ["COMMANDS", "build_app", "main"]
 # sentence of its help. A command stands here when it works.
 COMMANDS = {
     "variants": ("variants:variants", "List the published architectures with their sizes."),
-    "show": ("show:show", "Show the layers of a network, or what a .tflite file is."),
+    "show": (
+        "show:show",
+        "Show the layers of a network, a .tflite file, or a record.",
+    ),
     "export": ("export:export", "Write .tflite files of a network, each one verified."),
     "classify": ("classify:classify", "Name what is on photos."),
     "bench": ("bench:bench", "Measure how long .tflite files take."),

@@ -1,5 +1,6 @@
-"""`mnasnet show`: the layers of a network, with shapes, parameters and work."""
+"""`mnasnet show`: the layers of a network, what a file is, what a record says."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,11 +26,17 @@ __all__ = ["show"]
 
 SCHEMA = "mnasnet.network/1"
 DEFAULT_DIVISOR = 8
+DEFAULT_RESULTS = Path("results")
 
 
 def show(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A .tflite file instead of a network.")
+        Path | None,
+        typer.Argument(
+            metavar="[FILE|RECORD]",
+            help="A .tflite file instead of a network; or a record, by its id, the start of it or "
+            "its file.",
+        ),
     ] = None,
     variant: Variants = None,
     multiplier: Multipliers = None,
@@ -42,24 +49,40 @@ def show(
         Literal["python", "kotlin"] | None,
         typer.Option(help="With FILE: print the lines that feed this very file and read it."),
     ] = None,
+    operators: Annotated[
+        bool, typer.Option("--ops", help="With RECORD: the operators that take longest.")
+    ] = False,
+    results: Annotated[
+        Path, typer.Option(metavar="DIR", help="With RECORD: folder of the results.")
+    ] = DEFAULT_RESULTS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the layers of a network, or what a .tflite file is.
+    """Show the layers of a network, a .tflite file, or a record.
 
     MACs count convolutions and the classifier; multi-adds are counted as in the published table.
 
     Example:
         mnasnet show --variant a1 --multiplier 0.5 --res 160
         mnasnet show models/mnasnet-a1_0.5_160_int8.tflite --snippet python
+        mnasnet show 20261124t082334708-701b005a-0001 --ops
     """
     if file is not None:
         if any((variant, multiplier, res, classes, spec, min_depth)) or divisor != DEFAULT_DIVISOR:
             raise InputError("show takes a FILE or the options of a network, not both")
+        if operators or results != DEFAULT_RESULTS or _names_record(file):
+            if snippet is not None:
+                raise InputError("--snippet is for a .tflite file: leave out --ops and --results")
+            from .show_record import show_record
+
+            show_record(file, results, operators=operators, json=json)
+            return
         # Reading a file needs NumPy and LiteRT; showing a network does not.
         from .show_file import show_file
 
         show_file(file, snippet=snippet, json=json)
         return
+    if operators:
+        raise InputError("--ops needs a RECORD: 'mnasnet results list' shows their ids")
     if snippet is not None:
         raise InputError("--snippet needs a FILE: mnasnet show models/FILE.tflite --snippet python")
     network = one_network(
@@ -75,6 +98,13 @@ def show(
         console.emit_json(_mapping(network))
     else:
         console.out(_text(network))
+
+
+def _names_record(file: Path) -> bool:
+    """Whether it is a record's file, or looks like a record's id and is no file."""
+    if file.suffix == ".json":
+        return True
+    return re.fullmatch(r"\d{8}t[0-9a-f-]*", str(file)) is not None and not file.exists()
 
 
 def _mapping(network: Network) -> dict[str, Any]:

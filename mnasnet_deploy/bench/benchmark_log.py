@@ -58,6 +58,10 @@ _OF_THE_TOOL = re.compile(
     r"Run failed|hexagon_nn_config failed)"
 )
 
+_THREADS = re.compile(
+    r"^(?:Num threads|#threads used for CPU inference) ?: \[(-?\d{1,4})\]", re.IGNORECASE
+)
+
 _FAILED = re.compile(r"^Benchmarking failed\.?$")
 
 
@@ -77,6 +81,7 @@ class Reading:
         delegation: what executed the graph.
         tool: which program wrote it; None where it does not show.
         asked_runs: least number of measured runs asked for.
+        threads: of the interpreter, as asked for; None where it does not show.
         unknown_flags: arguments the program did not know: the run is not what was asked.
         warnings: what else keeps the numbers from being what was asked.
     """
@@ -100,6 +105,7 @@ class Reading:
     delegation: Delegation
     tool: Literal["tflite", "litert"] | None = None
     asked_runs: int | None = None
+    threads: int | None = None
     unknown_flags: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -196,9 +202,15 @@ def _judge(
         delegation=delegation,
         tool=tool,
         asked_runs=found.asked if found.stage >= 2 else None,
+        threads=_threads(lines),
         unknown_flags=unknown,
         warnings=tuple(warnings),
     )
+
+
+def _threads(lines: Sequence[Line]) -> int | None:
+    found = [int(match[1]) for line in lines if (match := _THREADS.search(line.text))]
+    return next((count for count in found if count > 0), None)  # -1: the program's choice
 
 
 def _is_death(text: str) -> bool:

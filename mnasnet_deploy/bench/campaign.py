@@ -34,6 +34,7 @@ __all__ = [
     "Measured",
     "Trying",
     "run",
+    "to_launch",
     "try_out",
 ]
 
@@ -207,25 +208,32 @@ def _next_slots(cells: Sequence[_InWork], block: int) -> list[tuple[int, int, _I
 
 def _launch(device: Device, one: _InWork, block: int, place: int) -> None:
     timing = device.launch(one.cell.path, one.settings, one.candidate.trial)
-    median_ms, p95_ms = _middle_and_tail(timing)
-    one.launches.append(
-        Launch(
-            block=block,
-            position=place,
-            init_ms=timing.init_ms,
-            first_ms=timing.first_ms,
-            samples_ms=timing.samples_ms,
-            median_ms=median_ms,
-            p95_ms=p95_ms,
-            cpu_ms=timing.cpu_ms,
-            discarded=timing.discarded,
-            summary=timing.summary,
-            facts=timing.facts,
-            output=timing.output,
-        )
-    )
-    if timing.others_load is not None and not timing.discarded:
+    launch = to_launch(timing, block=block, position=place)
+    one.launches.append(launch)
+    if timing.others_load is not None and not launch.discarded:
         one.others_load.append(timing.others_load)
+
+
+def to_launch(timing: Timing, *, block: int, position: int) -> Launch:
+    """What a launch gave, at its place in the campaign."""
+    median_ms, p95_ms = _middle_and_tail(timing)
+    discarded = timing.discarded
+    if not discarded and median_ms <= 0:
+        discarded = "NO-TIME (it says its runs took no time)"
+    return Launch(
+        block=block,
+        position=position,
+        init_ms=timing.init_ms,
+        first_ms=timing.first_ms,
+        samples_ms=timing.samples_ms,
+        median_ms=median_ms,
+        p95_ms=p95_ms,
+        cpu_ms=timing.cpu_ms,
+        discarded=discarded,
+        summary=timing.summary,
+        facts=timing.facts,
+        output=timing.output,
+    )
 
 
 def _middle_and_tail(timing: Timing) -> tuple[float, float]:

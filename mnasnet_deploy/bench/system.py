@@ -12,7 +12,7 @@ from typing import IO
 from mnasnet_deploy.errors import InputError, NotReadyError
 from mnasnet_deploy.locking import try_lock
 
-__all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "holding", "pin"]
+__all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "holding", "pin", "pinned"]
 
 RETRY_S = 0.2
 
@@ -42,6 +42,20 @@ def pin(cpus: tuple[int, ...]) -> None:
     """Pin this process, and the threads it starts from now on, to CPUs that `check_cpus` passed."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, cpus)
+
+
+@contextlib.contextmanager
+def pinned(cpus: tuple[int, ...]) -> Iterator[None]:
+    """Within, this thread and the processes it starts are pinned to CPUs `check_cpus` passed."""
+    if not cpus or sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager
@@ -96,7 +110,11 @@ def holding(path: Path) -> Iterator[bool]:
                     "folder with --results)"
                 ) from error
             stack.enter_context(file)
-            if not try_lock(file):
+            try:
+                free = try_lock(file)
+            except OSError:  # a file system without locks: go on without
+                break
+            if not free:
                 yield False
                 return
             # Whoever held it before removed the file after we opened it: that lock holds nothing.

@@ -56,6 +56,8 @@ NOISY_REASONS: Final = (
     "BUSY",
     "CLOCK-CAPPED",
     "PARTIAL-DELEGATE",
+    "PROFILED",
+    "IMPORTED",
 )
 
 
@@ -74,6 +76,8 @@ class Evidence:
         partial: what it left to the CPU, in words; empty where it took all or nothing is known.
         wrong_output: how the answer differs from what the file says elsewhere; empty if it is right
             or was not looked at.
+        profiled: operators were timed in the same runs.
+        imported: read from logs that were taken by hand.
     """
 
     launches: Sequence[Launch]
@@ -86,6 +90,8 @@ class Evidence:
     delegated: bool
     partial: str = ""
     wrong_output: str = ""
+    profiled: bool = False
+    imported: bool = False
 
 
 def counted(launches: Sequence[Launch]) -> list[Launch]:
@@ -248,4 +254,8 @@ def _machine(evidence: Evidence) -> list[str]:
             break
     if evidence.partial:
         reasons.append(f"PARTIAL-DELEGATE: {evidence.partial}, the CPU the rest")
+    if evidence.profiled:
+        reasons.append("PROFILED: each operator was timed in the same runs, which slows them")
+    if evidence.imported:
+        reasons.append("IMPORTED: read from what was measured by hand, in a state nobody noted")
     return reasons

@@ -111,7 +111,8 @@ class Settings:
     """How it was measured.
 
     Attributes:
-        profile: `host`, and on phones what was forced: `stock` (nothing), `fixed` or `locked`.
+        profile: `host`, and on phones what was forced: `stock` (nothing), `fixed` or `locked`;
+            empty where nobody knows.
         threads: of the interpreter.
         delegate: `xnnpack` or `none` on the host; also `gpu`, `nnapi`, `external` on phones.
         cpus: logical CPUs the process was pinned to; empty for no pinning.

@@ -103,6 +103,8 @@ ALONE = {
     "CLOCK-CAPPED": evidence(after=CAPPED),
     "NO-DELEGATE": evidence(delegated=False),
     "PARTIAL-DELEGATE": evidence(partial="GPU ran 60 of 64 nodes"),
+    "PROFILED": evidence(profiled=True),
+    "IMPORTED": evidence(imported=True),
     "WRONG-OUTPUT": evidence(wrong_output="class 3 where class 17 is right"),
     "DISCARDED": evidence(launches=[launch(discarded="HUNG (no answer)")] * 4 + [launch()] * 10),
 }
