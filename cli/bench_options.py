@@ -104,7 +104,7 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Cores of a phone to pin to: fast, mid or little (default: the fastest kind that "
+        help="Cores of a phone to pin to: fast, middle or little (default: the fastest kind that "
         "has as many as there are threads).",
     ),
 ]
