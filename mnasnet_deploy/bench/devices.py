@@ -61,7 +61,18 @@ def open_devices(
 
 
 def _hosts(options: PhoneOptions) -> list[Device]:
-    return [Host(patience_s=options.patience_s)]
+    if options.benchmark_binary is None:
+        return [Host(patience_s=options.patience_s)]
+    from mnasnet_deploy.bench.host_binary import HostBinary
+
+    return [
+        HostBinary(
+            options.benchmark_binary,
+            external=options.external_delegate,
+            external_options=options.external_options,
+            patience_s=options.patience_s,
+        )
+    ]
 
 
 def _phones(name: DeviceName, options: PhoneOptions, say: Callable[[str], None]) -> list[Device]:

@@ -17,7 +17,7 @@ from mnasnet_deploy.bench.processes import Processes
 from mnasnet_deploy.errors import InputError, ModelFileError, NotReadyError
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
 
-__all__ = ["LOCK", "PATIENCE_S", "Host", "host_settings"]
+__all__ = ["LOCK", "PATIENCE_S", "Host", "HostState", "host_settings"]
 
 LOCK = "mnasnet-bench"
 """Of this machine: one bench on it at a time."""
@@ -51,12 +51,40 @@ class _ProcessError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """What is read on both sides of a launch."""
+class HostState:
+    """What is read on both sides of a launch.
+
+    Attributes:
+        clock_limit_mhz: what the governor allows the CPUs used.
+        all_cpus: time they spent.
+        children_s: processor time of what this process started.
+    """
 
     clock_limit_mhz: float | None
     all_cpus: CpuTimes | None
     children_s: float | None
+
+    def voids(self, after: "HostState") -> str:
+        """The rule by which a launch between the two is void; empty for none."""
+        if self.clock_limit_mhz == after.clock_limit_mhz:
+            return ""
+        return (
+            f"CLOCK-CHANGED (the limit went from {self.clock_limit_mhz} to "
+            f"{after.clock_limit_mhz} MHz)"
+        )
+
+    def others_load(self, after: "HostState") -> float | None:
+        """Share of all CPUs that went to other processes, steal by a hypervisor included."""
+        if not (self.all_cpus and after.all_cpus):
+            return None
+        if self.children_s is None or after.children_s is None:
+            return None
+        total_s = after.all_cpus.total_s - self.all_cpus.total_s
+        busy_s = after.all_cpus.busy_s - self.all_cpus.busy_s
+        if total_s <= 0:
+            return None
+        # Clock ticks of 10 ms on one side, exact times on the other: clip what rounding leaves.
+        return min(1.0, max(0.0, (busy_s - (after.children_s - self.children_s)) / total_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,31 +194,29 @@ class Host:
             StoppedError: `stop` was called.
         """
         deadline_s = self.patience_s + SLOWER_THAN_TRIAL * launch_ms(settings, trial) / MS_PER_S
-        before = self._state(settings)
+        before = self.state(settings)
         try:
             answer = self._ask("time", model, settings, deadline_s)
         except _ProcessError as failure:
             return Timing(init_ms=0.0, first_ms=0.0, samples_ms=(), discarded=str(failure))
-        after = self._state(settings)
+        after = self.state(settings)
         discarded = ""
         if settings.cpus and answer["cpus"] != sorted(settings.cpus):
             discarded = f"UNPINNED (it ended on the CPUs {answer['cpus']})"
-        elif before.clock_limit_mhz != after.clock_limit_mhz:
-            discarded = (
-                f"CLOCK-CHANGED (the limit went from {before.clock_limit_mhz} to "
-                f"{after.clock_limit_mhz} MHz)"
-            )
+        else:
+            discarded = before.voids(after)
         return Timing(
             init_ms=answer["init_ms"],
             first_ms=answer["first_ms"],
             samples_ms=tuple(answer["samples_ms"]),
             cpu_ms=answer["cpu_ms"],
-            others_load=_others_load(before, after),
+            others_load=before.others_load(after),
             discarded=discarded,
         )
 
-    def _state(self, settings: Settings) -> _State:
-        return _State(
+    def state(self, settings: Settings) -> HostState:
+        """Of the CPUs the settings use, for both sides of a launch."""
+        return HostState(
             clock_limit_mhz=conditions.clock_limit_mhz(_cpus(settings), self.root),
             all_cpus=conditions.cpu_times(self.root),
             children_s=system.children_cpu_s(),
@@ -259,20 +285,6 @@ def host_settings(settings: Settings) -> Settings:
 
 def _cpus(settings: Settings) -> tuple[int, ...]:
     return settings.cpus or tuple(system.allowed_cpus())
-
-
-def _others_load(before: _State, after: _State) -> float | None:
-    """Share of all CPUs that went to other processes, steal by a hypervisor included."""
-    if not (before.all_cpus and after.all_cpus):
-        return None
-    if before.children_s is None or after.children_s is None:
-        return None
-    total_s = after.all_cpus.total_s - before.all_cpus.total_s
-    busy_s = after.all_cpus.busy_s - before.all_cpus.busy_s
-    if total_s <= 0:
-        return None
-    # Clock ticks of 10 ms on one side, exact times on the other: clip what rounding leaves.
-    return min(1.0, max(0.0, (busy_s - (after.children_s - before.children_s)) / total_s))
 
 
 def _ending(code: int, errors: str) -> str:

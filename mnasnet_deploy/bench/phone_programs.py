@@ -1,4 +1,4 @@
-"""`benchmark_model` on one phone: what is pushed, how it is called, what its output is worth."""
+"""`benchmark_model` on a device: what is pushed, how it is called, what its output is worth."""
 
 import hashlib
 import tempfile
@@ -21,13 +21,11 @@ from mnasnet_deploy.bench.benchmark_model import Request, Tool, arguments, shell
 from mnasnet_deploy.bench.benchmark_operators import read_operators
 from mnasnet_deploy.bench.device import Timing, Trial
 from mnasnet_deploy.bench.layer_names import with_layer_names
-from mnasnet_deploy.bench.phone_files import PhoneFiles
-from mnasnet_deploy.bench.phone_run import Run
 from mnasnet_deploy.errors import ModelFileError, NoAnswerError
 from mnasnet_deploy.export import modelfile
 from mnasnet_deploy.results.record import OperatorTime, Settings
 
-__all__ = ["Programs", "Runner"]
+__all__ = ["Programs", "Ran", "Runner", "Shelf"]
 
 MS_PER_S: Final = 1e3
 TRIAL_RUNS: Final = 3
@@ -39,12 +37,42 @@ STARTED: Final = "STARTING!"
 """The first line of every version; without it the phone did not start the program."""
 
 
+class Shelf(Protocol):
+    """Where files lie that the program reads and writes: `PhoneFiles`, or this computer's own."""
+
+    def ensure(self, local: Path, sha256: str, name: str, *, executable: bool = False) -> str:
+        """Have a file there; gives its path there."""
+
+    def scratch(self, name: str) -> str:
+        """Path for something that is written and read once."""
+
+
+class Ran(Protocol):
+    """What a run gave: `phone_run.Run`, or this computer's own."""
+
+    @property
+    def code(self) -> int:
+        """Exit code; 128 + n where signal n ended it."""
+
+    @property
+    def output(self) -> str:
+        """All that the program printed, standard error included."""
+
+    @property
+    def cpus(self) -> tuple[int, ...] | None:
+        """That it was allowed to run on; None where nothing says."""
+
+    @property
+    def answer(self) -> bytes:
+        """Bytes of its output file; empty where none was asked for or written."""
+
+
 class Runner(Protocol):
-    """Runs a program on the phone's CPUs of the settings: `AndroidPhone`."""
+    """Runs a program on the device's CPUs of the settings: `AndroidPhone`, `HostBinary`."""
 
     def __call__(
         self, words: tuple[str, ...], settings: Settings, deadline_s: float, *, answer: str = ""
-    ) -> Run:
+    ) -> Ran:
         """Once; `answer` is a file to bring back."""
 
 
@@ -79,7 +107,7 @@ class Programs:
 
     def __init__(
         self,
-        files: PhoneFiles,
+        files: Shelf,
         program: tuple[Path, str],
         *,
         external: Path | None,
@@ -104,7 +132,7 @@ class Programs:
         """The program and its arguments for one launch."""
         return self._words(self._request(self._push(model), settings))
 
-    def timing(self, run: Run, settings: Settings) -> Timing:
+    def timing(self, run: Ran, settings: Settings) -> Timing:
         """A launch's run as numbers, or why it is void."""
         timing = timing_of(
             read_output(run.output, exit_code=run.code), run.code, settings, run.output
@@ -152,7 +180,7 @@ class Programs:
 
     def _short(
         self, pushed: _Pushed, settings: Settings, run: Runner, *, check: bool
-    ) -> tuple[Run, Reading]:
+    ) -> tuple[Ran, Reading]:
         """One short run; with LiteRT's own program its flags are learnt on the way."""
         request = replace(
             self._request(pushed, settings),
@@ -186,7 +214,7 @@ class Programs:
             self._refuse(pushed, got, reading)
         return got, reading
 
-    def _refuse(self, pushed: _Pushed, got: Run, reading: Reading) -> None:
+    def _refuse(self, pushed: _Pushed, got: Ran, reading: Reading) -> None:
         """Raise the error of a run that gave no numbers."""
         why = explain_program(got.output)
         if why and STARTED not in got.output:
