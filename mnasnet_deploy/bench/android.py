@@ -101,7 +101,7 @@ class AndroidPhone:
     @contextlib.contextmanager
     def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
         """Have the phone alone, clean it up, make it ready, and leave it as it was found."""
-        self._say = lambda text: say(f"{self.name}: {text}")
+        self._say = say
         waiting = "another bench uses this phone; waiting for it to end"
         with self._link.exclusive(lambda: self._say(waiting)):
             with self._until_stopped():
