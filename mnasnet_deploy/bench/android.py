@@ -15,18 +15,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
-from mnasnet_deploy.bench import cooling, gates, prepare
+from mnasnet_deploy.bench import gates
 from mnasnet_deploy.bench.adb_link import Link
 from mnasnet_deploy.bench.android_record import device_info, phone_name, to_conditions
-from mnasnet_deploy.bench.android_state import PhoneState, preflight, read_preflight
+from mnasnet_deploy.bench.android_state import PhoneState
 from mnasnet_deploy.bench.benchmark_binary import find_binary
 from mnasnet_deploy.bench.clusters import check_cpus, choose, choose_from, ranges
 from mnasnet_deploy.bench.device import Say, StoppedError, Timing, Trial, launch_ms
 from mnasnet_deploy.bench.devices import PhoneOptions
 from mnasnet_deploy.bench.phone_files import PhoneFiles
-from mnasnet_deploy.bench.phone_profile import PhoneProfile, differences, match
-from mnasnet_deploy.bench.phone_profile import load as load_profile
+from mnasnet_deploy.bench.phone_profile import implausible, match
 from mnasnet_deploy.bench.phone_programs import Programs
+from mnasnet_deploy.bench.phone_ready import BUSY_WINDOW_S, Readiness
 from mnasnet_deploy.bench.phone_run import Run, read_run, run_script
 from mnasnet_deploy.bench.quick_state import Quick, clock_facts, load, voids
 from mnasnet_deploy.errors import LinkLostError, NoAnswerError, PhoneError
@@ -36,13 +36,9 @@ __all__ = ["AndroidPhone"]
 
 BACK_S: Final = 60.0
 """How long a phone that went away is waited for: a restart takes about that."""
-BUSY_WINDOW_S: Final = 0.5
-STATE_S: Final = 30.0
+NNAPI_DEPRECATED_API: Final = 35
+"""developer.android.com/ndk/guides/neuralnetworks/migration-guide: Android 15."""
 ANSWER_S: Final = 15.0
-POLL_S: Final = 5.0
-TELL_EVERY_S: Final = 60.0
-WAITED_FOR: Final = ("THROTTLED", "WARM")
-"""Gates of heat: waited for, and refused only where waiting does not help."""
 SLOWER_THAN_TRIAL: Final = 3.0
 MS_PER_S: Final = 1e3
 
@@ -61,12 +57,9 @@ class AndroidPhone:
         self._files = PhoneFiles(link)
         self._stopped = threading.Event()
         self._pushed: Programs | None = None
-        self._settings: Sequence[Settings] = ()
         self._known: PhoneState | None = None
         self._last: Quick | None = None
-        self._notes: list[str] = []
-        self._baseline_c: float | None = None
-        self._boot_id = ""
+        self._ready = Readiness(link, options, self._pause)
         self._say: Say = _silent
 
     @property
@@ -95,23 +88,21 @@ class AndroidPhone:
         elif not cpus:
             cpus = choose(state, settings.threads)
         if mixed := check_cpus(state, cpus):
-            self._notes.append(mixed)
+            self._ready.notes.append(mixed)
         return replace(settings, cpus=cpus)
 
     @contextlib.contextmanager
     def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
         """Have the phone alone, clean it up, make it ready, and leave it as it was found."""
-        self._say = say
+        self._say = self._ready.say = say
         waiting = "another bench uses this phone; waiting for it to end"
-        with self._link.exclusive(lambda: self._say(waiting)):
+        with self._link.exclusive(lambda: say(waiting)):
             with self._until_stopped():
                 self._files.sweep()
-                if left := prepare.pending(self._link):
-                    self._say(f"a run that was cut off left changed: {'; '.join(left)}; undone")
-                    self._restore()
+                self._ready.mend()
             try:
                 with self._until_stopped():
-                    self._make_ready(settings)
+                    self._ready.make(settings)
                 yield
             finally:
                 self._leave()
@@ -119,7 +110,7 @@ class AndroidPhone:
     def conditions(self, settings: Settings) -> Conditions:
         """Everything the phone says of its state now."""
         with self._until_stopped():
-            state = self._preflight(BUSY_WINDOW_S)
+            state = self._ready.state(BUSY_WINDOW_S)
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             return to_conditions(state, settings.cpus, now)
 
@@ -130,10 +121,14 @@ class AndroidPhone:
         """
         with self._until_stopped():
             try:
-                return self._programs().trial(model, settings, self._run)
+                found = self._programs().trial(model, settings, self._run)
             except LinkLostError as error:
                 self._say(self._come_back(error))
-                return self._programs().trial(model, settings, self._run)
+                found = self._programs().trial(model, settings, self._run)
+            doubts = tuple(self._doubts(model, settings, found))
+            for doubt in doubts:
+                self._say(f"{model.name}: {doubt}")
+            return replace(found, facts=(*found.facts, *doubts))
 
     def launch(self, model: Path, settings: Settings, trial: Trial) -> Timing:
         """Time a file in a fresh process, with the state of the phone on both sides."""
@@ -141,8 +136,7 @@ class AndroidPhone:
         deadline_s = self._options.patience_s + SLOWER_THAN_TRIAL * expected_s
         with self._until_stopped():
             try:
-                if self._last is not None:
-                    self._cool_down(settings)
+                self._ready.cool_down(settings, self._last)
                 programs = self._programs()
                 run = self._run(programs.words(model, settings), settings, deadline_s)
             except LinkLostError as error:
@@ -171,93 +165,13 @@ class AndroidPhone:
         self._stopped.set()
         self._link.abort()
 
-    # -- getting ready and leaving
-
-    def _make_ready(self, settings: Sequence[Settings]) -> None:
-        """Gates, changes, cooling.
-
-        Raises:
-            PhoneError: the phone cannot be measured on like this.
-        """
-        self._settings = settings
-        first = settings[0]
-        cpus = sorted({cpu for one in settings for cpu in one.cpus})
-        state = self._preflight(BUSY_WINDOW_S)
-        over_wifi = ":" in self._link.serial
-        changes = prepare.changes(state, first.profile, first.prepared, over_wifi, cpus)  # type: ignore[arg-type]
-        for line in prepare.left_out(state, first.prepared, over_wifi):
-            self._say(line)
-        profile = self._profile(state)
-        for line in (*self._notes, *(differences(profile, state) if profile else ())):
-            self._say(line)
-        stock = profile.stock_governors if profile else ()
-        found = gates.check(state, cpus, ambient_c=first.ambient_c, stock=stock)
-        # What is about to be mended, and heat, which is waited for, refuse nothing yet.
-        early = {*first.allowed, *prepare.mended(changes), *WAITED_FOR}
-        gates.refuse([gate for gate in found if gate.fatal], early)
-        if changes:
-            self._say(f"changed until the end: {'; '.join(change.what for change in changes)}")
-            prepare.apply(self._link, changes)
-        self._last, self._baseline_c = None, None
-        self._cool_down(first)
-        state = self._preflight(BUSY_WINDOW_S)
-        forced = first.profile != "stock"
-        after = gates.check(state, cpus, ambient_c=first.ambient_c, stock=stock, forced=forced)
-        gates.refuse(after, first.allowed)
-        for gate in after:
-            self._say(f"{gate.name}: {gate.message}")
-        self._boot_id = state.boot_id
-        self._baseline_c = state.thermal.hottest("skin")
-
-    def _profile(self, state: PhoneState) -> PhoneProfile | None:
-        """What is known of such phones; the phone itself is believed where it differs."""
-        if self._options.profile:
-            return load_profile(self._options.profile)
-        profile = match(state)
-        if profile is None:
-            self._say("no profile fits it, so nothing tells whether its governor is its own")
-        return profile
-
-    def _cool_down(self, settings: Settings) -> None:
-        """Wait until the phone is as cool as before the first launch.
-
-        Raises:
-            PhoneError: it stays warm.
-        """
-        last, self._last = self._last, None
-        told_s = -TELL_EVERY_S
-
-        def read() -> cooling.Heat:
-            nonlocal last
-            state, last = last or self._preflight(), None
-            return cooling.heat(state, settings.cpus, forced=settings.profile != "stock")
-
-        def tell(heat: cooling.Heat) -> None:
-            nonlocal told_s
-            if time.monotonic() - told_s >= TELL_EVERY_S:
-                told_s = time.monotonic()
-                self._say(f"waiting for it to cool down ({heat})")
-
-        cooling.wait_until_cool(
-            read,
-            baseline_c=self._baseline_c,
-            patience_s=self._options.cool_s,
-            allowed=settings.allowed,
-            on_wait=tell,
-            sleep=self._pause,
-        )
-
     def _leave(self) -> None:
         """Put everything back; a phone that is gone is put back by the next run."""
         try:
             self._files.sweep()
-            self._restore()
+            self._ready.restore()
         except PhoneError as error:
             self._say(f"not put back as it was ({error}); the next run on it does that")
-
-    def _restore(self) -> None:
-        for line in prepare.restore(self._link):
-            self._say(line)
 
     # -- while it measures
 
@@ -305,12 +219,11 @@ class AndroidPhone:
         self._link.wait_back(BACK_S)
         self._files.sweep()
         away_s = time.monotonic() - start
-        if self._preflight().boot_id == self._boot_id:
+        if self._ready.state().boot_id == self._ready.boot_id:
             return f"DISCONNECTED (the phone was away for {away_s:.0f} s)"
         self._say("it started anew; going on when it has settled")
-        self._wait_until_settled()
-        self._restore()
-        self._make_ready(self._settings)
+        self._last = None
+        self._ready.make_again()
         return "REBOOTED (the phone started anew)"
 
     def _still_there(self) -> None:
@@ -322,26 +235,34 @@ class AndroidPhone:
         self._link.wait_back(ANSWER_S)
         self._files.sweep()
 
-    def _wait_until_settled(self) -> None:
-        """Wait for a phone that has just started, unless that was let through."""
-        end = time.monotonic() + gates.SETTLED_S + BACK_S
-        while "BUSY" not in self._settings[0].allowed and time.monotonic() < end:
-            found = gates.check(self._preflight(BUSY_WINDOW_S), (), ambient_c=None)
-            if all(gate.name != "BUSY" for gate in found):
-                return
-            self._pause(POLL_S)
+    def _doubts(self, model: Path, settings: Settings, trial: Trial) -> Iterator[str]:
+        """What makes one look twice at a number, although nothing is wrong by any rule."""
+        state = self._asked()
+        if settings.delegate == "nnapi" and (state.api or 0) >= NNAPI_DEPRECATED_API:
+            yield "NNAPI is deprecated since Android 15 and may run on the CPU; try --delegate gpu"
+        profile = match(state)
+        if profile is None or state.is_software or settings.delegate != "xnnpack":
+            return
+        made = self._programs().artifact(model)
+        far = implausible(
+            profile,
+            network=made.network,
+            multiplier=made.multiplier,
+            resolution=made.resolution,
+            scheme=made.scheme,
+            threads=settings.threads,
+            ms=trial.run_ms,
+        )
+        if far:
+            yield f"{far}: see what else runs on it"
 
     # -- asking
 
     def _asked(self) -> PhoneState:
         """What the phone said of itself when it was first asked."""
         if self._known is None:
-            self._known = self._preflight()
+            self._known = self._ready.state()
         return self._known
-
-    def _preflight(self, busy_window_s: float = 0.0) -> PhoneState:
-        done = self._link.shell(preflight(busy_window_s), deadline_s=STATE_S)
-        return read_preflight(done.out)
 
     def _program(self) -> tuple[Path, str]:
         abi = self._asked().props.get("ro.product.cpu.abi", "")

@@ -23,7 +23,7 @@ from mnasnet_deploy.bench.device import Timing, Trial
 from mnasnet_deploy.bench.layer_names import with_layer_names
 from mnasnet_deploy.errors import ModelFileError, NoAnswerError
 from mnasnet_deploy.export import modelfile
-from mnasnet_deploy.results.record import OperatorTime, Settings
+from mnasnet_deploy.results.record import Artifact, OperatorTime, Settings
 
 __all__ = ["Programs", "Ran", "Runner", "Shelf"]
 
@@ -127,6 +127,10 @@ class Programs:
             self._external = files.ensure(external, digest, external.name)
         self._tool: Tool = "tflite"
         self._pushed: dict[Path, _Pushed] = {}
+
+    def artifact(self, model: Path) -> Artifact:
+        """What a file is."""
+        return modelfile.artifact(self._push(model).model)
 
     def words(self, model: Path, settings: Settings) -> tuple[str, ...]:
         """The program and its arguments for one launch."""
