@@ -13,7 +13,7 @@ from mnasnet_deploy.errors import InputError, MnasnetError, WeightsError
 from mnasnet_deploy.weights.catalog import Checkpoint, checkpoints, find_checkpoint, fits
 from mnasnet_deploy.weights.fetch import DEFAULT_JOBS, Fetcher, Progress
 
-__all__ = ["Resolved", "is_published", "resolve", "resolve_all"]
+__all__ = ["Resolved", "is_named", "is_published", "resolve", "resolve_all"]
 
 RANDOM = "random"
 _BY_NETWORK = ("auto", "official")
@@ -51,7 +51,12 @@ class Resolved:
 
 def is_published(choice: str) -> bool:
     """Whether a choice means published weights, which `resolve` turns into a file."""
-    return choice in _BY_NETWORK or choice.startswith(_BY_NAME)
+    return choice in _BY_NETWORK or is_named(choice)
+
+
+def is_named(choice: str) -> bool:
+    """Whether a choice is the name of one published file."""
+    return choice.startswith(_BY_NAME)
 
 
 def resolve(

@@ -135,5 +135,7 @@ def test_every_checkpoint_is_found_by_name_and_file(one):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(WeightsError, match=r"'timm:semnasnet_10': did you mean 'timm:semnasnet_"):
         find_checkpoint("timm:semnasnet_10")
+    with pytest.raises(WeightsError, match="did you mean 'official:mnasnet-a1-050'"):
+        find_checkpoint("official:mnasnet-a1-05")
     with pytest.raises(WeightsError, match=r"unknown weights 'qqqq': 'mnasnet weights list'"):
         find_checkpoint("qqqq")
