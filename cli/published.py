@@ -71,7 +71,8 @@ def published_weights(
         What `load_weights` takes, for each network.
 
     Raises:
-        MnasnetError: there are none, or they cannot be fetched; never for `auto`.
+        MnasnetError: there are none, or they cannot be fetched, neither for `auto`; or the cache
+            holds a file that changed.
     """
     from mnasnet_deploy.weights.fetch import Fetcher
     from mnasnet_deploy.weights.resolve import is_published, resolve_all
