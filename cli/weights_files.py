@@ -110,7 +110,7 @@ def check(
         many = f" in {len(lines)} places" if len(lines) > 1 else ""
         if not lines or len(problem) < 400:
             raise WeightsError(problem)
-        raise WeightsError(f"{found.source.label} differs from {_name(network)}{many}")
+        raise WeightsError(f"{found.name} differs from {_name(network)}{many}")
 
 
 def convert(
@@ -153,7 +153,7 @@ def convert(
     write_safetensors(target, weights)
     for note in weights.source.notes:
         console.say(f"note: {note}")
-    console.out(f"{target}  {_name(network)}  from {found.kind} {found.source.label}")
+    console.out(f"{target}  {_name(network)}  from {found.kind} {found.name}")
 
 
 def _shown(lines: list[str]) -> list[str]:
@@ -203,6 +203,7 @@ def _mapping(found: "Found") -> dict[str, Any]:
     known = identify(shapes_of(found.tensors))
     return {
         "schema": SCHEMA,
+        "name": found.name,
         "kind": found.kind,
         "network": known.spec.name if known else None,
         "multiplier": render_multiplier(known.multiplier) if known else None,
@@ -227,7 +228,7 @@ def _text(found: "Found", path: str) -> str:
     averages = {True: "moving averages", False: "raw variables", None: "not said"}
     epsilon = source.batch_norm_epsilon
     rows = [
-        ("file", f"{source.label}, {found.kind}"),
+        ("file", f"{found.name}, {found.kind}"),
         ("network", str(known) if known else "none that is known here"),
         ("tensors", f"{len(found.tensors)}, {values:,} values"),
         ("trained", f"on {source.dataset or 'unknown data'}" if source.trained else "UNTRAINED"),
@@ -236,6 +237,8 @@ def _text(found: "Found", path: str) -> str:
         ("epsilon", f"{epsilon:g}" if epsilon else "the architecture's own"),
         ("photos", str(source.preprocessing)),
     ]
+    if source.label != found.name:
+        rows.append(("made from", source.label))
     if source.licence:
         rows.append(("licence", source.licence))
     if known_as := published_as(source, Path(path)):

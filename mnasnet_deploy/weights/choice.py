@@ -106,7 +106,7 @@ def weights_of(found: Found, network: Network) -> Weights:
         WeightsError: it is of another network, which is named where it is known; or tensors are
             left unused or unfilled, mis-shaped, or not finite: all are listed.
     """
-    label = found.source.label
+    label = found.name
     known = identify(shapes_of(found.tensors), specs=(network.spec,), asked=network.multiplier)
     if known and not found.unused and not _is_of(known, network):
         raise WeightsError(_mismatch(label, known, network))

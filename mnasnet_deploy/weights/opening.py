@@ -250,6 +250,7 @@ def _safetensors(path: Path, label: str) -> Found:
     if METADATA_KEY in metadata:
         source = source_from_json(metadata[METADATA_KEY], label)
     return Found(
+        name=label,
         kind="canonical weights",
         tensors=tensors,
         places={name: name for name in tensors},
