@@ -17,6 +17,7 @@ from .bench_options import (
     Ambient,
     BenchmarkBinary,
     Cluster,
+    CoolDown,
     Cpus,
     Delegates,
     Devices,
@@ -102,6 +103,7 @@ def bench(
     adb: AdbOption = None,
     seed: Seed = None,
     timeout: Timeout = 120.0,
+    cool_down: CoolDown = 600.0,
     resume: Resume = None,
     plan: PlanOption = False,
     results: Results = DEFAULT_RESULTS,
@@ -134,7 +136,7 @@ def bench(
         options = phone_options(
             names=device or (), delegates=None, cpus=None, cluster=None, profile=profile, adb=adb,
             benchmark_binary=benchmark_binary, external_delegate=external_delegate,
-            timeout=timeout,
+            timeout=timeout, cool_down=cool_down,
         )  # fmt: skip
         resume_campaign(resume, files or (), device or (), options, how)
         return
@@ -159,7 +161,7 @@ def bench(
     options = phone_options(
         names=names, delegates=delegate or (), cpus=cpus, cluster=cluster, profile=profile,
         adb=adb, benchmark_binary=benchmark_binary, external_delegate=external_delegate,
-        timeout=timeout,
+        timeout=timeout, cool_down=cool_down,
     )  # fmt: skip
     paths = exported_files(files or [], named, models)
     _start(paths, names, settings, options, how)

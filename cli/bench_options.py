@@ -31,7 +31,7 @@ Mode = Literal["stock", "fixed", "locked"]
 # Going on with a campaign takes from the command line only where things are now.
 WITH_RESUME = frozenset(
     {"resume", "files", "models", "device", "results", "adb", "benchmark_binary", "profile",
-     "external_delegate", "timeout", "plan", "require_valid", "json"}
+     "external_delegate", "timeout", "cool_down", "plan", "require_valid", "json"}
 )  # fmt: skip
 
 Devices = Annotated[
@@ -104,7 +104,7 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Cores of a phone to pin to: fast, mid or little (default: the fastest kind that "
+        help="Cores of a phone to pin to: fast, middle or little (default: the fastest kind that "
         "has as many as there are threads).",
     ),
 ]
@@ -161,6 +161,14 @@ Seed = Annotated[
 Timeout = Annotated[
     float,
     typer.Option(metavar="S", help="Give a process up that takes so much longer than planned."),
+]
+CoolDown = Annotated[
+    float,
+    typer.Option(
+        "--cool-down",
+        metavar="S",
+        help="Wait so long at most, each time, for a warm phone to cool down.",
+    ),
 ]
 Resume = Annotated[
     str | None,
@@ -243,6 +251,7 @@ def phone_options(
     benchmark_binary: Path | None,
     external_delegate: Path | None,
     timeout: float,
+    cool_down: float,
 ) -> "PhoneOptions":
     """How devices are reached and what runs there.
 
@@ -285,6 +294,7 @@ def phone_options(
         profile=profile or "",
         cluster=cluster or "",
         patience_s=seconds("--timeout", timeout),
+        cool_s=seconds("--cool-down", cool_down),
     )
 
 

@@ -34,6 +34,10 @@ COMMANDS = {
     "classify": ("classify:classify", "Name what is on photos."),
     "bench": ("bench:bench", "Measure how long .tflite files take."),
     "log": ("log:log", "Read saved outputs of benchmark_model."),
+    "benchmark-binary": (
+        "benchmark_binary:app",
+        "Get benchmark_model, which times models on phones.",
+    ),
     "table": ("table:table", "Show the published grid with the measured latencies in it."),
     "results": ("results:app", "List and export the measurements on disk."),
     "weights": ("weights:app", "List and fetch published weights, make files of weights."),

@@ -13,7 +13,7 @@ from . import console
 
 if TYPE_CHECKING:
     from mnasnet_deploy.weights.catalog import Checkpoint
-    from mnasnet_deploy.weights.fetch import Progress
+    from mnasnet_deploy.weights.fetch import Progress, Published
     from mnasnet_deploy.weights.resolve import Resolved
 
 __all__ = ["BaseUrl", "Offline", "fetching", "published_weights"]
@@ -40,7 +40,7 @@ def fetching() -> "Iterator[Progress]":
     lock = threading.Lock()
     with console.progress("fetching", 0, in_bytes=True) as advance:
 
-        def progress(checkpoint: "Checkpoint", done: int, total: int | None) -> None:
+        def progress(checkpoint: "Published", done: int, total: int | None) -> None:
             with lock:
                 before, known = seen.get(checkpoint.name, (0, 0))
                 expected = max(total or 0, done)
@@ -78,7 +78,7 @@ def published_weights(
 
     if not is_published(choice):
         return [choice] * len(networks)
-    fetcher = Fetcher(offline=offline, base_url=base_url)
+    fetcher: Fetcher[Checkpoint] = Fetcher(offline=offline, base_url=base_url)
     with fetching() as progress:
         resolved = resolve_all(
             choice,

@@ -17,7 +17,7 @@ from .published import BaseUrl, Offline, fetching
 from .weights_files import check, convert, show
 
 if TYPE_CHECKING:
-    from mnasnet_deploy.weights.catalog import Accuracy
+    from mnasnet_deploy.weights.catalog import Accuracy, Checkpoint
     from mnasnet_deploy.weights.fetch import Fetched
 
 __all__ = ["app"]
@@ -49,7 +49,7 @@ def list_(
     from mnasnet_deploy.weights.catalog import checkpoints
     from mnasnet_deploy.weights.fetch import Fetcher
 
-    fetcher = Fetcher(offline=True)
+    fetcher: Fetcher[Checkpoint] = Fetcher(offline=True)
     known = checkpoints()
     if json:
         console.emit_json(
@@ -130,7 +130,7 @@ def fetch(
         ]
     if not wanted:
         raise InputError("name the weights to fetch ('mnasnet weights list' shows them), or --grid")
-    fetcher = Fetcher(
+    fetcher: Fetcher[Checkpoint] = Fetcher(
         offline=offline, base_url=base_url, limits=Limits(connect_s=timeout), force=force
     )
     outcomes = []
@@ -222,14 +222,14 @@ def _accuracies(found: "Sequence[Accuracy]") -> str:
     )
 
 
-def _line(outcome: "Fetched") -> str:
+def _line(outcome: "Fetched[Checkpoint]") -> str:
     return (
         f"{outcome.path}  {outcome.size_bytes / 2**20:.2f} MiB  sha256 {outcome.sha256[:12]}  "
         f"{outcome.status}"
     )
 
 
-def _entry(outcome: "Fetched") -> dict[str, Any]:
+def _entry(outcome: "Fetched[Checkpoint]") -> dict[str, Any]:
     error = outcome.error
     return {
         "schema": FETCHED_SCHEMA,

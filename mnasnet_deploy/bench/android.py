@@ -16,18 +16,20 @@ from pathlib import Path
 from typing import Final
 
 from mnasnet_deploy.bench import cooling, gates, prepare
-from mnasnet_deploy.bench.adb_link import Done, Link
+from mnasnet_deploy.bench.adb_link import Link
 from mnasnet_deploy.bench.android_record import device_info, phone_name, to_conditions
 from mnasnet_deploy.bench.android_state import PhoneState, preflight, read_preflight
 from mnasnet_deploy.bench.benchmark_binary import find_binary
-from mnasnet_deploy.bench.clusters import choose, choose_from
+from mnasnet_deploy.bench.clusters import check_cpus, choose, choose_from, ranges
 from mnasnet_deploy.bench.device import Say, StoppedError, Timing, Trial, launch_ms
 from mnasnet_deploy.bench.devices import PhoneOptions
 from mnasnet_deploy.bench.phone_files import PhoneFiles
+from mnasnet_deploy.bench.phone_profile import PhoneProfile, differences, match
+from mnasnet_deploy.bench.phone_profile import load as load_profile
 from mnasnet_deploy.bench.phone_programs import Programs
 from mnasnet_deploy.bench.phone_run import Run, read_run, run_script
-from mnasnet_deploy.bench.quick_state import Quick, clock_facts, voids
-from mnasnet_deploy.errors import InputError, LinkLostError, NoAnswerError, PhoneError
+from mnasnet_deploy.bench.quick_state import Quick, clock_facts, load, voids
+from mnasnet_deploy.errors import LinkLostError, NoAnswerError, PhoneError
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
 
 __all__ = ["AndroidPhone"]
@@ -62,6 +64,7 @@ class AndroidPhone:
         self._settings: Sequence[Settings] = ()
         self._known: PhoneState | None = None
         self._last: Quick | None = None
+        self._notes: list[str] = []
         self._baseline_c: float | None = None
         self._boot_id = ""
         self._say: Say = _silent
@@ -91,14 +94,14 @@ class AndroidPhone:
             cpus = choose_from(state, self._options.cluster, settings.threads)
         elif not cpus:
             cpus = choose(state, settings.threads)
-        if missing := sorted(set(cpus) - set(state.present_cpus or cpus)):
-            raise InputError(f"{self.name} has no CPU {missing[0]}; see 'mnasnet devices'")
+        if mixed := check_cpus(state, cpus):
+            self._notes.append(mixed)
         return replace(settings, cpus=cpus)
 
     @contextlib.contextmanager
     def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
         """Have the phone alone, clean it up, make it ready, and leave it as it was found."""
-        self._say = lambda text: say(f"{self.name}: {text}")
+        self._say = say
         waiting = "another bench uses this phone; waiting for it to end"
         with self._link.exclusive(lambda: self._say(waiting)):
             with self._until_stopped():
@@ -151,11 +154,16 @@ class AndroidPhone:
             state_rule = voids(
                 run.before, run.after, settings.cpus, settings.profile, settings.allowed
             )
+            spent = load(run.before, run.after, settings.cpus)
+            facts = [*timing.facts, *clock_facts(run.before, run.after, settings.cpus)]
+            if spent:
+                facts.append(f"CPU {ranges(settings.cpus)} in use {spent.used:.0%} of the launch")
             return replace(
                 timing,
                 # The state first: it may be the reason why the program failed.
                 discarded=state_rule or timing.discarded,
-                facts=(*timing.facts, *clock_facts(run.before, run.after, settings.cpus)),
+                others_load=spent.others if spent else None,
+                facts=tuple(facts),
             )
 
     def stop(self) -> None:
@@ -179,7 +187,11 @@ class AndroidPhone:
         changes = prepare.changes(state, first.profile, first.prepared, over_wifi, cpus)  # type: ignore[arg-type]
         for line in prepare.left_out(state, first.prepared, over_wifi):
             self._say(line)
-        found = gates.check(state, cpus, ambient_c=first.ambient_c)
+        profile = self._profile(state)
+        for line in (*self._notes, *(differences(profile, state) if profile else ())):
+            self._say(line)
+        stock = profile.stock_governors if profile else ()
+        found = gates.check(state, cpus, ambient_c=first.ambient_c, stock=stock)
         # What is about to be mended, and heat, which is waited for, refuse nothing yet.
         early = {*first.allowed, *prepare.mended(changes), *WAITED_FOR}
         gates.refuse([gate for gate in found if gate.fatal], early)
@@ -189,15 +201,22 @@ class AndroidPhone:
         self._last, self._baseline_c = None, None
         self._cool_down(first)
         state = self._preflight(BUSY_WINDOW_S)
-        after = gates.check(state, cpus, ambient_c=first.ambient_c)
-        if first.profile != "stock":
-            # The clocks are what this run has made of them.
-            after = tuple(gate for gate in after if gate.name != "CLOCKS-ALIEN")
+        forced = first.profile != "stock"
+        after = gates.check(state, cpus, ambient_c=first.ambient_c, stock=stock, forced=forced)
         gates.refuse(after, first.allowed)
         for gate in after:
             self._say(f"{gate.name}: {gate.message}")
         self._boot_id = state.boot_id
         self._baseline_c = state.thermal.hottest("skin")
+
+    def _profile(self, state: PhoneState) -> PhoneProfile | None:
+        """What is known of such phones; the phone itself is believed where it differs."""
+        if self._options.profile:
+            return load_profile(self._options.profile)
+        profile = match(state)
+        if profile is None:
+            self._say("no profile fits it, so nothing tells whether its governor is its own")
+        return profile
 
     def _cool_down(self, settings: Settings) -> None:
         """Wait until the phone is as cool as before the first launch.

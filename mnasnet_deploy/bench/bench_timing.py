@@ -1,5 +1,6 @@
 """What an output of `benchmark_model` is worth as a launch: numbers, or the reason it is void."""
 
+import contextlib
 import signal
 from typing import Final
 
@@ -74,10 +75,8 @@ def ending(code: int, reading: Reading) -> str:
     """How a run ended, with the line that says best why."""
     name = f"exit code {code}"
     if code > SIGNALS:
-        try:
+        with contextlib.suppress(ValueError):  # no signal of that number
             name = f"{name}, {signal.Signals(code - SIGNALS).name}"
-        except ValueError:
-            pass
     said = " ".join((reading.error_summary or "").split())[:MAX_DETAIL]
     return f"{name}: {said}" if said and said != f"exit code {code}" else name
 

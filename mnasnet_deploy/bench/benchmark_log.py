@@ -146,12 +146,16 @@ def _judge(
     failed = any(_FAILED.match(line.text) for line in lines)
     died = any(_is_death(line.text) for line in lines)
     average = numbers["inference_avg_ms"]
+    tool = _tool(lines, found)
+    # A pasted excerpt may lack the summary, and LiteRT's program before its version 2 has none.
+    excerpt = exit_code is None or tool != "tflite"
+    enough = found.summary or found.block or (warmup and timed and excerpt)
     problem = None
     if exit_code not in (None, 0):
         problem = f"exit code {exit_code}"
     elif failed:
         problem = FAILED
-    elif average is None or not (found.summary or found.block or (warmup and timed)):
+    elif average is None or not enough:
         problem = NO_RESULT
         if is_result_line(cut):
             problem = "its last line may be cut off: no line end follows"
@@ -196,7 +200,7 @@ def _judge(
         memory_overall_mib=numbers["memory_overall_mib"],
         delegate=delegation.name,
         delegation=delegation,
-        tool=_tool(lines, found),
+        tool=tool,
         asked_runs=found.asked if found.stage >= 2 else None,
         threads=_threads(lines),
         unknown_flags=unknown,

@@ -15,6 +15,7 @@ from mnasnet_deploy.errors import InputError
 __all__ = [
     "CLUSTER_NAMES",
     "Cluster",
+    "check_cpus",
     "choose",
     "choose_from",
     "clusters",
@@ -136,6 +137,26 @@ def choose_from(state: PhoneState, name: str, threads: int) -> tuple[int, ...]:
             f"({describe(state)}); choose another --threads or --cluster"
         )
     return _fastest([core for core in state.cores if core.cpu in cluster.cpus], threads)
+
+
+def check_cpus(state: PhoneState, cpus: Collection[int]) -> str:
+    """Look at CPUs that somebody named.
+
+    Returns:
+        A sentence where they are of several designs, so that the slowest decides; else empty.
+
+    Raises:
+        InputError: the phone has no such CPU.
+    """
+    by_cpu = {core.cpu: core for core in state.cores}
+    if missing := set(cpus) - set(by_cpu):
+        raise InputError(
+            f"CPU {ranges(missing)} is not on this phone ({describe(state)}); choose other --cpus"
+        )
+    designs = sorted({core_name(by_cpu[cpu].midr) for cpu in cpus})
+    if len(designs) < 2:
+        return ""
+    return f"CPU {ranges(cpus)} are of several designs ({', '.join(designs)}): the slowest decides"
 
 
 def mask(cpus: Collection[int]) -> str:

@@ -24,7 +24,7 @@ class PhoneOptions:
         external_options: handed to it.
         adb: the adb program; None for $ADB, then PATH.
         profile: name or file of the phone's profile; empty for the one that fits the phone.
-        cluster: cores to use by name (`fast`, `mid`, `little`); empty to go by the threads.
+        cluster: cores to use by name (`fast`, `middle`, `little`); empty to go by the threads.
         patience_s: how long a process may take beyond what is known of it.
         cool_s: how long a warm phone may take to cool down, each time.
     """

@@ -7,7 +7,6 @@
 A file gets its name only when its content was checked on the phone, so what has a name is whole.
 """
 
-import hashlib
 import re
 import secrets
 import shlex
@@ -18,6 +17,7 @@ from pathlib import Path
 from mnasnet_deploy.bench import adb_words
 from mnasnet_deploy.bench.adb_link import FOLDER, Link
 from mnasnet_deploy.errors import InputError, PhoneError
+from mnasnet_deploy.weights.intact import digest_of
 
 __all__ = ["CAP_BYTES", "PhoneFiles", "Wanted"]
 
@@ -201,12 +201,13 @@ class PhoneFiles:
 
     def _push(self, one: Wanted) -> None:
         part = f"{_FILES}/{one.sha256[:16]}/.{secrets.token_hex(4)}.part"
+        sha1 = _digest(one.local, "sha1")
         for attempt in (1, 2):
             self._link.push(one.local, part)
             # Android 7 has no sha256sum.
             done = self._link.shell(
                 f"f={part}; s=$(sha256sum $f 2>/dev/null || sha1sum $f)\n"
-                f"case $s in {one.sha256}\\ *|{_sha1(one.local)}\\ *) ;;\n"
+                f"case $s in {one.sha256}\\ *|{sha1}\\ *) ;;\n"
                 "*) rm -f $f; exit 9 ;; esac\n"
                 f"chmod {'755' if one.executable else '644'} $f || exit 1\n"
                 + ("[ -x $f ] || { rm -f $f; exit 8; }\n" if one.executable else "")
@@ -221,7 +222,7 @@ class PhoneFiles:
                 )
             if done.code != 9:
                 raise self._refused(done.text, f"cannot keep {one.local.name}")
-            if attempt == 1 and _sha256(one.local) != one.sha256:
+            if attempt == 1 and _digest(one.local, "sha256") != one.sha256:
                 raise InputError(f"{one.local} was changed while it was used: start again")
         raise PhoneError(
             f"{one.local.name} arrives damaged on phone {self._link.serial}: try another cable"
@@ -244,20 +245,8 @@ def _size(local: Path) -> int:
         raise InputError(f"cannot read {local}: {error.strerror or error}") from error
 
 
-def _sha1(local: Path) -> str:
-    return _digest(local, "sha1")
-
-
-def _sha256(local: Path) -> str:
-    return _digest(local, "sha256")
-
-
-def _digest(local: Path, kind: str) -> str:
-    digest = hashlib.new(kind)
+def _digest(local: Path, algorithm: str) -> str:
     try:
-        with local.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return digest_of(local, algorithm)
     except OSError as error:
         raise InputError(f"cannot read {local}: {error.strerror or error}") from error
-    return digest.hexdigest()

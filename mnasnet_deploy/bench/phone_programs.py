@@ -33,8 +33,8 @@ OPERATOR_RUNS: Final = 10
 MAX_MS: Final = 600_000.0
 """A stage of a launch starts no run after this; the deadline of the call comes first."""
 _CHECK_FLAGS: Final = ("input_layer", "output_filepath")
-_NOT_ABOUT_THE_MODEL: Final = (126, 127)
-"""Exit codes of a shell that could not start the program."""
+STARTED: Final = "STARTING!"
+"""The first line of every version; without it the phone did not start the program."""
 
 
 class Shelf(Protocol):
@@ -217,7 +217,7 @@ class Programs:
     def _refuse(self, pushed: _Pushed, got: Ran, reading: Reading) -> None:
         """Raise the error of a run that gave no numbers."""
         why = explain_program(got.output)
-        if why and (got.code in _NOT_ABOUT_THE_MODEL or why.name == "linker"):
+        if why and STARTED not in got.output:
             raise why.error(self._phone, f"benchmark_model does not start on {self._phone}")
         raise ModelFileError(
             f"{pushed.model.path.name} does not run on {self._phone} "

@@ -2,8 +2,8 @@
 
 Before the first change a script that undoes all of them lies on the phone: a run that was killed,
 or lost the phone, is cleaned up after by the next one, from any computer. What cannot be read back
-is not changed. Sources of the commands: `settings`, `svc`, and PowerManagerShellCommand and
-ConnectivityService of AOSP frameworks/base.
+is not changed; only apps in the background are ended and stay so. Sources of the commands:
+`settings`, `svc`, and PowerManagerShellCommand and ConnectivityService of AOSP frameworks/base.
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""Published weights into the cache: each file once, whole, and the same for ever."""
+"""Published files into the cache: each once, whole, and the same for ever."""
 
 import contextlib
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final, Literal
+from typing import Final, Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 from mnasnet_deploy.errors import InputError, MnasnetError, NotReadyError, WeightsError
@@ -17,22 +17,44 @@ from mnasnet_deploy.weights.cache import (
     read_receipt,
     write_receipt,
 )
-from mnasnet_deploy.weights.catalog import Checkpoint
 from mnasnet_deploy.weights.intact import incomplete, sha256_of
 from mnasnet_deploy.weights.transfer import discard, download
-from mnasnet_deploy.weights.web import Limits, Web
+from mnasnet_deploy.weights.web import WEIGHTS, Limits, Purpose, Web
 
-__all__ = ["DEFAULT_JOBS", "Fetched", "Fetcher", "Progress"]
+__all__ = ["DEFAULT_JOBS", "Fetched", "Fetcher", "Progress", "Published"]
 
 DEFAULT_JOBS: Final = 4
 _LOOK_S = 0.5  # how often the main thread looks up, so that Ctrl-C ends it on every system
 
-Progress = Callable[[Checkpoint, int, int | None], None]
+
+class Published(Protocol):
+    """A file that somebody published: `catalog.Checkpoint`, for one."""
+
+    @property
+    def name(self) -> str:
+        """What a command calls it."""
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache and on a mirror."""
+
+    @property
+    def url(self) -> str:
+        """Where it was published."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, or its first digits; empty where no one published it."""
+
+
+Progress = Callable[[Published, int, int | None], None]
 """Called from several threads with the bytes that are there and will be there, if that is known."""
+
+_Kind = TypeVar("_Kind", bound=Published)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(Generic[_Kind]):
     """What became of one file.
 
     Attributes:
@@ -44,7 +66,7 @@ class Fetched:
         error: why it failed.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: _Kind
     path: Path
     status: Literal["cached", "fetched", "failed"]
     size_bytes: int = 0
@@ -52,7 +74,7 @@ class Fetched:
     error: MnasnetError | None = None
 
 
-class Fetcher:
+class Fetcher(Generic[_Kind]):
     """The cache and the way to fill it, for one run.
 
     Args:
@@ -61,6 +83,7 @@ class Fetcher:
         base_url: of a mirror: a folder that holds the files under the names of `Checkpoint.file`.
         limits: of time and of tries.
         force: fetch what is there already, and record it anew.
+        purpose: what is fetched.
 
     Raises:
         InputError: `base_url` is not the address of a folder.
@@ -75,22 +98,24 @@ class Fetcher:
         base_url: str = "",
         limits: Limits | None = None,
         force: bool = False,
+        purpose: Purpose = WEIGHTS,
     ) -> None:
-        self.folder = (cache_folder() if folder is None else folder) / "weights"
+        self.folder = (cache_folder() if folder is None else folder) / purpose.folder
         self.offline = offline
         self.base_url = _checked(base_url)
         self.force = force
-        self._web = Web(limits)
+        self._web = Web(limits, purpose)
+        self._again = f"{purpose.command} --force"
 
-    def path(self, checkpoint: Checkpoint) -> Path:
+    def path(self, checkpoint: _Kind) -> Path:
         """Where a file lies, or would."""
         return self.folder / checkpoint.file
 
-    def is_cached(self, checkpoint: Checkpoint) -> bool:
+    def is_cached(self, checkpoint: _Kind) -> bool:
         """Whether a file is there, without reading it."""
         return self.path(checkpoint).is_file()
 
-    def cached(self, checkpoint: Checkpoint) -> Fetched | None:
+    def cached(self, checkpoint: _Kind) -> Fetched[_Kind] | None:
         """The file if it is there, after a look at all of it.
 
         A file that someone put into the folder is recorded as if it had been fetched.
@@ -105,18 +130,18 @@ class Fetcher:
         try:
             sha256, size = sha256_of(path), path.stat().st_size
             if receipt is None and (problem := incomplete(path, checkpoint.file)):
-                raise WeightsError(f"{path}: {problem}; {_AGAIN.format(name=checkpoint.name)}")
+                raise WeightsError(f"{path}: {problem}; {self._anew(checkpoint)}")
         except OSError as error:
             raise NotReadyError(f"cannot read {path}: {error.strerror or error}") from error
         if receipt is not None and receipt.sha256 != sha256:
             raise WeightsError(
                 f"{path} is not the file that was recorded when it first came (sha256 "
-                f"{sha256[:12]}, then {receipt.sha256[:12]}); {_AGAIN.format(name=checkpoint.name)}"
+                f"{sha256[:12]}, then {receipt.sha256[:12]}); {self._anew(checkpoint)}"
             )
         if not sha256.startswith(checkpoint.sha256):
             raise WeightsError(
                 f"{path} is not the published file (sha256 {sha256[:12]}, published "
-                f"{checkpoint.sha256[:12]}); {_AGAIN.format(name=checkpoint.name)}"
+                f"{checkpoint.sha256[:12]}); {self._anew(checkpoint)}"
             )
         if receipt is None:
             # A folder that many read and few may write serves as well.
@@ -128,10 +153,10 @@ class Fetcher:
 
     def fetch(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: _Kind,
         progress: Progress = lambda *_: None,
         stop: threading.Event | None = None,
-    ) -> Fetched:
+    ) -> Fetched[_Kind]:
         """Get one file, from the cache or from the network.
 
         Args:
@@ -161,11 +186,11 @@ class Fetcher:
 
     def fetch_all(
         self,
-        wanted: Sequence[Checkpoint],
+        wanted: Sequence[_Kind],
         *,
         jobs: int = DEFAULT_JOBS,
         progress: Progress = lambda *_: None,
-    ) -> Iterator[Fetched]:
+    ) -> Iterator[Fetched[_Kind]]:
         """Get many files at once, yielding each as it is there; errors become results.
 
         Args:
@@ -173,8 +198,8 @@ class Fetcher:
             jobs: how many at a time.
             progress: see `Progress`.
         """
-        waiting: SimpleQueue[Checkpoint] = SimpleQueue()
-        done: SimpleQueue[Fetched | BaseException] = SimpleQueue()
+        waiting: SimpleQueue[_Kind] = SimpleQueue()
+        done: SimpleQueue[Fetched[_Kind] | BaseException] = SimpleQueue()
         stop = threading.Event()
         unique = list(dict.fromkeys(wanted))
         for checkpoint in unique:
@@ -205,8 +230,8 @@ class Fetcher:
             stop.set()
 
     def _outcome(
-        self, checkpoint: Checkpoint, progress: Progress, stop: threading.Event
-    ) -> Fetched:
+        self, checkpoint: _Kind, progress: Progress, stop: threading.Event
+    ) -> Fetched[_Kind]:
         try:
             return self.fetch(checkpoint, progress, stop)
         except MnasnetError as error:
@@ -215,12 +240,12 @@ class Fetcher:
 
     def _download(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: _Kind,
         url: str,
         path: Path,
         progress: Progress,
         stop: threading.Event,
-    ) -> Fetched:
+    ) -> Fetched[_Kind]:
         part = path.with_name(f".{path.name}.part")
 
         def advance(done: int, total: int | None) -> None:
@@ -254,7 +279,7 @@ class Fetcher:
             checkpoint=checkpoint, path=path, status="fetched", size_bytes=size, sha256=sha256
         )
 
-    def _foreign(self, checkpoint: Checkpoint, path: Path, sha256: str) -> str:
+    def _foreign(self, checkpoint: _Kind, path: Path, sha256: str) -> str:
         """Why a whole file is not the one that is wanted, or nothing."""
         if not sha256.startswith(checkpoint.sha256):
             return (
@@ -266,17 +291,17 @@ class Fetcher:
             return (
                 f"this is not the file that was recorded when it first came (sha256 {sha256[:12]}, "
                 f"then {receipt.sha256[:12]}); nothing was kept. If you trust the new one: "
-                f"mnasnet weights fetch --force {checkpoint.name}"
+                f"{self._again} {checkpoint.name}"
             )
         return ""
 
-    def _url(self, checkpoint: Checkpoint) -> str:
+    def _anew(self, checkpoint: _Kind) -> str:
+        return f"get it anew with '{self._again} {checkpoint.name}'"
+
+    def _url(self, checkpoint: _Kind) -> str:
         if not self.base_url:
             return checkpoint.url
         return f"{self.base_url}/{quote(checkpoint.file)}"
-
-
-_AGAIN = "get it anew with 'mnasnet weights fetch --force {name}'"
 
 
 def _checked(base_url: str) -> str:
@@ -296,7 +321,7 @@ def _checked(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _next(done: "SimpleQueue[Fetched | BaseException]") -> Fetched | BaseException:
+def _next(done: "SimpleQueue[Fetched[_Kind] | BaseException]") -> Fetched[_Kind] | BaseException:
     while True:
         with contextlib.suppress(Empty):
             return done.get(timeout=_LOOK_S)

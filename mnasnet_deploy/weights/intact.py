@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import struct
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MAX_BYTES", "foreign", "incomplete", "sha256_of"]
+__all__ = ["MAX_BYTES", "digest_of", "foreign", "incomplete", "sha256_of"]
 
 # Trainer checkpoints of the largest network hold about 100 MB; what claims more is something else.
 MAX_BYTES: Final = 1 << 30
@@ -17,6 +18,8 @@ _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80\x02"  # .pth files written before PyTorch 1.6
+_ELF = b"\x7fELF"
+_PROGRAM = ".elf"
 _LENGTH = 8  # bytes of the header's length in front of a .safetensors file
 
 
@@ -40,6 +43,8 @@ def foreign(name: str, start: bytes) -> str:
         return "" if start[_LENGTH : _LENGTH + 1] == b"{" else "not a safetensors file"
     if name.endswith(".pth"):
         return "" if start.startswith((_ZIP, _PICKLE)) else "not a PyTorch file"
+    if name.endswith(_PROGRAM):
+        return "" if start.startswith(_ELF) else "not a program for Android or Linux"
     return ""
 
 
@@ -63,12 +68,19 @@ def incomplete(path: Path, name: str) -> str:
         return _safetensors_problem(path)
     if name.endswith(".pth"):
         return _zip_problem(path)
+    if name.endswith(_PROGRAM):
+        return _program_problem(path)
     return ""
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    state = hashlib.sha256()
+    return digest_of(path, "sha256")
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """Digest of a file by an algorithm of `hashlib`, in hexadecimal."""
+    state = hashlib.new(algorithm)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             state.update(block)
@@ -122,3 +134,18 @@ def _zip_problem(path: Path) -> str:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         return f"it is damaged or ends early ({error})"
     return f"it is damaged ({damaged})" if damaged else ""
+
+
+def _program_problem(path: Path) -> str:
+    """Whether the table of sections, which linkers put last, is all there (elf(5))."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    wide = head[4:5] == b"\x02"
+    size = 64 if wide else 52
+    if len(head) < size:
+        return "it ends early"
+    offset, entries = (struct.unpack_from("<Q", head, 40), 58) if wide else (
+        struct.unpack_from("<I", head, 32), 46
+    )  # fmt: skip
+    entry_bytes, count = struct.unpack_from("<HH", head, entries)
+    return "it ends early" if path.stat().st_size < offset[0] + entry_bytes * count else ""

@@ -57,7 +57,7 @@ def is_published(choice: str) -> bool:
 def resolve(
     choice: str,
     network: Network,
-    fetcher: Fetcher,
+    fetcher: Fetcher[Checkpoint],
     *,
     allow_other_resolution: bool = False,
     progress: Progress = lambda *_: None,
@@ -75,7 +75,7 @@ def resolve(
 def resolve_all(
     choice: str,
     networks: Sequence[Network],
-    fetcher: Fetcher,
+    fetcher: Fetcher[Checkpoint],
     *,
     allow_other_resolution: bool = False,
     jobs: int = DEFAULT_JOBS,

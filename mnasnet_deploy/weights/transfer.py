@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from mnasnet_deploy import atomic
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 from mnasnet_deploy.weights.intact import MAX_BYTES, SNIFF_BYTES, foreign
-from mnasnet_deploy.weights.web import RangeError, Response, TransferError, Web
+from mnasnet_deploy.weights.web import Purpose, RangeError, Response, TransferError, Web
 
 __all__ = ["Advance", "discard", "download"]
 
@@ -124,7 +124,7 @@ def _attempt(
             start = 0
             note = _Note(url=url, validator=_validator(response.headers), total=_length(response))
         assert note is not None
-        _receive(response, part, name, note, start, stop=stop, advance=advance)
+        _receive(response, part, name, note, start, web.purpose, stop=stop, advance=advance)
     return goes_on
 
 
@@ -134,6 +134,7 @@ def _receive(
     name: str,
     note: _Note,
     start: int,
+    purpose: Purpose,
     *,
     stop: threading.Event,
     advance: Advance,
@@ -152,7 +153,7 @@ def _receive(
             raise MnasnetError(
                 f"{note.url}: the server sent {kind} (a login page, a proxy, or the wrong "
                 "--base-url?); name a mirror with --base-url, or get the file elsewhere and give "
-                "its path to --weights"
+                f"its path to {purpose.option}"
             )
     with _disk_errors(part):
         stream = part.open("ab" if start else "wb")

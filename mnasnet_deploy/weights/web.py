@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from mnasnet_deploy import __version__
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 
-__all__ = ["Limits", "RangeError", "Response", "TransferError", "Web"]
+__all__ = ["WEIGHTS", "Limits", "Purpose", "RangeError", "Response", "TransferError", "Web"]
 
 USER_AGENT: Final = f"mnasnet-deploy/{__version__}"
 _GONE = (404, 410)
@@ -47,6 +47,24 @@ class Limits:
     stall_s: float = 20.0
     tries: int = 3
     pause_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What is fetched: where it is kept, and what errors tell to do.
+
+    Attributes:
+        folder: of the cache.
+        command: that fetches it.
+        option: that takes a file from elsewhere instead.
+    """
+
+    folder: str
+    command: str
+    option: str
+
+
+WEIGHTS: Final = Purpose(folder="weights", command="mnasnet weights fetch", option="--weights")
 
 
 class TransferError(Exception):
@@ -81,10 +99,12 @@ class Web:
 
     Args:
         limits: of time and of tries.
+        purpose: what is fetched.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, purpose: Purpose = WEIGHTS) -> None:
         self.limits = limits or Limits()
+        self.purpose = purpose
         self._lock = threading.Lock()
         self._budget = _Budget(self.limits.connect_s)
         self._reached: set[str] = set()
@@ -114,7 +134,7 @@ class Web:
         except urllib.error.HTTPError as error:
             self._remember(host)
             with error:
-                raise _refusal(error, url) from error
+                raise _refusal(error, url, self.purpose) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, _UnreachableError):
                 raise self._unreachable_error(host, *error.reason.args) from error
@@ -170,7 +190,7 @@ class Web:
 
     def _unreachable_error(self, asked: str, host: str, reason: str) -> Exception:
         """A host that never answered is given up; one that did may come back."""
-        text = _unreachable_text(host, reason)
+        text = _unreachable_text(host, reason, self.purpose)
         with self._lock:
             if asked in self._reached:
                 return TransferError(f"cannot reach {host} any more: {reason}")
@@ -272,13 +292,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _refusal(error: urllib.error.HTTPError, url: str) -> Exception:
+def _refusal(error: urllib.error.HTTPError, url: str, purpose: Purpose) -> Exception:
     """What an answer other than 200 and 206 means."""
     code = error.code
     if code in _GONE:
         return MnasnetError(
             f"{url}: the server has no such file ({code}); name a mirror with --base-url, or get "
-            "the file elsewhere and give its path to --weights"
+            f"the file elsewhere and give its path to {purpose.option}"
         )
     if code in _REFUSED:
         who = "the proxy" if code == 407 else "the server"
@@ -303,15 +323,15 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> Exception:
     )
 
 
-def _unreachable_text(host: str, reason: str) -> str:
+def _unreachable_text(host: str, reason: str, purpose: Purpose) -> str:
     if "certificate" in reason.lower():
         return (
             f"{host} shows a certificate this system does not trust ({reason}): behind a proxy "
             "that reads along, set SSL_CERT_FILE to its certificate"
         )
     return (
-        f"cannot reach {host} ({reason}): check the network and HTTPS_PROXY, give 'mnasnet weights "
-        "fetch' more time (--timeout 20), or name a mirror with --base-url"
+        f"cannot reach {host} ({reason}): check the network and HTTPS_PROXY, give "
+        f"'{purpose.command}' more time (--timeout 20), or name a mirror with --base-url"
     )
 
 

@@ -227,6 +227,7 @@ def test_a_damaged_answer_is_read_or_refused_and_nothing_else(data):
     check(state, (0, 8), ambient_c=None)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_services_may_say_anything(text):
     dumpsys.read_battery(text)
@@ -288,6 +289,7 @@ def test_the_script_fits_the_command_line_of_an_old_phone():
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["pixel-1", "pixel-8"])
 def test_the_script_reads_a_phone_in_one_round_trip_and_changes_nothing(phone_rig, model):
     phone = phone_rig.phone(model)
@@ -309,12 +311,14 @@ def test_the_script_reads_a_phone_in_one_round_trip_and_changes_nothing(phone_ri
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_without_a_window_the_load_is_not_watched(phone_rig, software_phone):
     done = phone_rig.adb("-s", software_phone.serial, "shell", PREFLIGHT)
     assert read_preflight(done.out).busy is None
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_busy_phone_shows_it(phone_rig, software_phone):
     software_phone.options(busy=0.6)
     done = phone_rig.adb("-s", software_phone.serial, "shell", preflight(0.5))

@@ -7,6 +7,7 @@ import pytest
 
 from mnasnet_deploy.bench.android_state import Core, read_preflight
 from mnasnet_deploy.bench.clusters import (
+    check_cpus,
     choose,
     choose_from,
     clusters,
@@ -164,6 +165,15 @@ def test_a_cluster_by_its_name():
         choose_from(PHONES["Pixel"], "middle", 1)
     with pytest.raises(InputError, match="no cluster 'huge'"):
         choose_from(STATE, "huge", 1)
+
+
+def test_cpus_that_were_named_are_looked_at():
+    assert check_cpus(STATE, (4, 5)) == ""
+    assert check_cpus(STATE, (7, 8)) == (
+        "CPU 7-8 are of several designs (Cortex-A715, Cortex-X3): the slowest decides"
+    )
+    with pytest.raises(InputError, match=r"CPU 9-10 is not on this phone \(4 Cortex-A510"):
+        check_cpus(STATE, (8, 9, 10))
 
 
 def test_a_mask_is_bare_hexadecimal():

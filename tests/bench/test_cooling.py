@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasnet_deploy.bench.adb import find_adb
@@ -101,6 +101,7 @@ def test_a_phone_that_does_not_say_is_not_waited_for():
     assert str(silent) == "it does not say how warm it is"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(min_value=20.0, max_value=50.0), min_size=1, max_size=40),
     st.none() | st.floats(min_value=20.0, max_value=40.0),
@@ -129,6 +130,7 @@ def test_both_readings_of_a_phone_say_how_warm_it_is():
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_phone_that_was_heated_is_cool_again(phone_rig, software_phone, use_rig):
     use_rig(phone_rig)
     link = find_adb().link(software_phone.serial)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnasnet_deploy.bench.android_state import read_preflight
+from mnasnet_deploy.bench.android_state import PREFLIGHT, read_preflight
 from mnasnet_deploy.bench.dumpsys import Cooling, Temperature, Thermal
 from mnasnet_deploy.bench.gates import GATES, Gate, check, check_names, refuse
 from mnasnet_deploy.errors import InputError, PhoneError
@@ -174,7 +174,13 @@ def test_every_gate_is_explained_in_the_readme():
     assert rows == {name: "refuses" if fatal else "warns" for name, fatal in GATES.items()}
 
 
+@pytest.fixture(scope="module")
+def phone(module_rig):
+    return module_rig.phone("pixel-8")
+
+
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "content", "name"),
     [
@@ -194,10 +200,14 @@ def test_every_gate_is_explained_in_the_readme():
         ),
     ],
 )
-def test_what_is_wrong_with_a_phone_closes_its_gate(phone_rig, software_phone, path, content, name):
-    software_phone.write(path, content)
-    from mnasnet_deploy.bench.android_state import PREFLIGHT
-
-    state = read_preflight(phone_rig.adb("-s", software_phone.serial, "shell", PREFLIGHT).out)
-    names = {gate.name for gate in check(state, CPUS, ambient_c=21.0)}
+def test_what_is_wrong_with_a_phone_closes_its_gate(module_rig, phone, path, content, name):
+    place = phone.root / path.lstrip("/")
+    before = place.read_text() if place.exists() else None
+    phone.write(path, content)
+    out = module_rig.adb("-s", phone.serial, "shell", PREFLIGHT).out
+    if before is None:
+        place.unlink()
+    else:
+        phone.write(path, before)
+    names = {gate.name for gate in check(read_preflight(out), CPUS, ambient_c=21.0)}
     assert names == {"ASLEEP", "CHARGING", name}

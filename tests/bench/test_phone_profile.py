@@ -185,6 +185,7 @@ def test_every_key_is_explained_in_the_readme_of_the_profiles():
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_profiles_are_found_where_there_is_no_checkout_and_cost_little(tmp_path):
     code = (
         "import sys\n"

@@ -140,6 +140,7 @@ def state_of(link):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "mode", "options"),
     [
@@ -175,6 +176,7 @@ def test_a_phone_is_prepared_and_left_as_it_was_found(attach, model, mode, optio
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_cleaned_up_after_by_the_next(attach):
     phone, link = attach()
     found = phone.settings()
@@ -215,6 +217,7 @@ def test_a_phone_that_was_lost_anywhere_in_between_is_put_back_by_the_next(attac
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_the_mode_that_a_phone_refuses_is_an_error_and_nothing_stays_changed(attach):
     phone, link = attach("pixel-1")
     found = phone.settings()
@@ -230,6 +233,7 @@ def test_the_mode_that_a_phone_refuses_is_an_error_and_nothing_stays_changed(att
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_clocks_are_not_locked_without_root(attach):
     phone, link = attach()
     found = phone.settings()
@@ -239,6 +243,7 @@ def test_clocks_are_not_locked_without_root(attach):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_nothing_is_changed_where_what_undoes_it_cannot_be_written(attach):
     phone, link = attach(tmp_flags="ro")
     found = phone.settings()
@@ -248,6 +253,7 @@ def test_nothing_is_changed_where_what_undoes_it_cannot_be_written(attach):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_what_cannot_be_undone_is_told_and_not_tried_for_ever(attach):
     phone, link = attach()
     stubborn = Change(
@@ -264,6 +270,7 @@ def test_what_cannot_be_undone_is_told_and_not_tried_for_ever(attach):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_phone_without_shell_v2_is_prepared_too(attach):
     phone, link = attach("pixel-1", legacy=True)
     found = phone.settings()

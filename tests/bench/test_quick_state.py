@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasnet_deploy.bench.dumpsys import Temperature, Thermal
@@ -204,6 +204,7 @@ def test_line_ends_of_a_terminal_change_nothing():
     assert take_states(TEXT.replace(b"\n", b"\r\n")) == take_states(TEXT)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(TEXT)), st.integers(0, len(TEXT)), st.binary(max_size=30))
 def test_a_damaged_output_is_read_without_a_crash(start, end, put):
     found, _ = take_states(TEXT[:start] + put + TEXT[end:])
@@ -217,6 +218,7 @@ def test_two_readings_fit_the_command_line_of_an_old_phone():
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["pixel-1", "pixel-8"])
 def test_two_readings_and_a_command_in_one_round_trip(phone_rig, model):
     phone = phone_rig.phone(model)
@@ -231,12 +233,14 @@ def test_two_readings_and_a_command_in_one_round_trip(phone_rig, model):
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_one_reading_alone(phone_rig, software_phone):
     done = phone_rig.adb("-s", software_phone.serial, "shell", QUICK)
     assert read_quick(done.text).battery.percent == 93
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "content", "name"),
     [

@@ -133,6 +133,9 @@ def test_the_exit_codes_are_the_documented_ones():
         "VerificationError": 1,
         "StaleError": 1,
         "NotReadyError": 3,
+        "PhoneError": 3,
+        "LinkLostError": 3,
+        "NoAnswerError": 3,
     }
 
 

@@ -1,48 +1,11 @@
 """A software phone as a device of `mnasnet bench`, through the real adb."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from softphone.faults import Fault
 
-from mnasnet_deploy.results import store
-
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
-
-QUICK = ["--launches", "2", "--max-launches", "2", "--runs", "5", "--min-seconds", "0",
-         "--warmup-runs", "1", "--warmup-seconds", "0", "--ambient", "21"]  # fmt: skip
-
-
-@dataclass
-class Bench:
-    """Runs `mnasnet bench` on phones of a rig, in a folder of its own."""
-
-    mnasnet: object
-    rig: object
-    folder: Path
-
-    def __call__(self, *arguments, binary="tf-2.19", quick=QUICK):
-        program = ["--benchmark-binary", self.rig.benchmark_binary(binary)] if binary else []
-        return self.mnasnet("bench", *arguments, *quick, *program)
-
-    @property
-    def records(self):
-        loaded = store.load(self.folder / "results")
-        assert loaded.problems == ()
-        return loaded.records
-
-
-@pytest.fixture
-def bench(mnasnet, phone_rig, tmp_path, monkeypatch):
-    inside = tmp_path / "work"
-    inside.mkdir()
-    monkeypatch.chdir(inside)
-    for name, value in phone_rig.environment.items():
-        if name.startswith(("ADB", "ANDROID")) or name in ("HOME", "PATH"):
-            monkeypatch.setenv(name, value)
-    return Bench(mnasnet, phone_rig, inside)
 
 
 def test_a_phone_is_measured_and_left_as_it_was(bench, phone_rig, tiny_float32, tiny_int8):
