@@ -230,7 +230,11 @@ def _show_plans(
             bench_view.plan_mapping(ready, _texts(trouble.files), _texts(trouble.devices))
         )
         return
-    texts = [bench_view.plan_text(plan, job.info) for job, plan in ready if plan.groups]
+    texts = [
+        f"{job.device.name}: " * (len(jobs) > 1) + bench_view.plan_text(plan, job.info)
+        for job, plan in ready
+        if plan.groups
+    ]
     if texts:
         console.out("\n\n".join(texts))
 
