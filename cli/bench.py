@@ -38,6 +38,7 @@ from .bench_options import (
     Timeout,
     WarmupRuns,
     WarmupSeconds,
+    again,
     every_settings,
     phone_options,
     require_compatible,
@@ -122,8 +123,12 @@ def bench(
         mnasnet bench --resume
     """
     how = bench_run.How(
-        results=results, models=models, plan=plan, json=json, require_valid=require_valid
-    )
+        results=results, models=models, plan=plan, json=json, require_valid=require_valid,
+        again=again(
+            device or (), benchmark_binary=benchmark_binary, external_delegate=external_delegate,
+            adb=adb, profile=profile,
+        ),
+    )  # fmt: skip
     if resume is not None:
         require_compatible(context)
         from .bench_resume import resume_campaign

@@ -14,7 +14,7 @@ from mnasnet_deploy.results.record import Settings
 if TYPE_CHECKING:
     from mnasnet_deploy.bench.devices import PhoneOptions
 
-__all__ = ["every_settings", "phone_options", "require_compatible"]
+__all__ = ["again", "every_settings", "phone_options", "require_compatible"]
 
 HOST = "host"
 MAX_RUNS = 20_000
@@ -296,6 +296,28 @@ def phone_options(
         patience_s=seconds("--timeout", timeout),
         cool_s=seconds("--cool-down", cool_down),
     )
+
+
+def again(
+    names: Sequence[str],
+    *,
+    benchmark_binary: Path | None,
+    external_delegate: Path | None,
+    adb: Path | None,
+    profile: str | None,
+) -> tuple[str, ...]:
+    """The options that `--resume` needs again, since no plan holds a path or a serial."""
+    words: list[str] = []
+    if any("@" in name for name in names):  # other phones are found among those attached
+        words += [word for name in names for word in ("--device", name)]
+    for option, value in (
+        ("--benchmark-binary", benchmark_binary),
+        ("--external-delegate", external_delegate),
+        ("--adb", adb),
+        ("--profile", profile),
+    ):
+        words += [option, str(value)] if value is not None else []
+    return tuple(words)
 
 
 def require_compatible(context: typer.Context) -> None:

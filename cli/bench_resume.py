@@ -96,7 +96,7 @@ def _require_same_delegate(campaign: "Campaign", options: "PhoneOptions") -> Non
 
 def _say_finished(campaign: "Campaign", records: int, how: bench_run.How) -> None:
     refused = sum(1 for cell in campaign.cells if cell.refused)
-    text = f"campaign {campaign.id} is finished ({records} records"
+    text = f"campaign {campaign.id} is finished ({records} record{'s' * (records != 1)}"
     if refused:
         text += f", {refused} refused by their device"
     console.say(f"{text}): nothing to resume")

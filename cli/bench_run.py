@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -37,6 +37,7 @@ class How:
         plan: say what would run, and stop.
         json: print one JSON object at the end and no lines before.
         require_valid: a noisy result is a failure too.
+        again: options that have to be given again with `--resume`.
     """
 
     results: Path
@@ -44,6 +45,7 @@ class How:
     plan: bool
     json: bool
     require_valid: bool
+    again: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,12 +135,17 @@ def give_up(how: How, trouble: Trouble) -> NoReturn:
     raise typer.Exit(_code(trouble, measured=False))
 
 
-def resume_command(campaign: str, how: How) -> str:
-    """What to type to go on."""
-    words = ["mnasnet", "bench", "--resume", campaign]
+def resume_command(campaign: str, files: Iterable[Path], how: How) -> str:
+    """What to type to go on with a campaign of these files."""
+    paths = dict.fromkeys(files)
+    folders = {path.parent for path in paths}
+    one = next(iter(folders)) if len(folders) == 1 else how.models
+    words = ["mnasnet", "bench"]
+    words += [str(path) for path in paths] if len(folders) > 1 else []
+    words += ["--resume", campaign]
     words += ["--results", str(how.results)] if how.results != DEFAULT_RESULTS else []
-    words += ["--models", str(how.models)] if how.models != DEFAULT_MODELS else []
-    return shlex.join(words)
+    words += ["--models", str(one)] if one != DEFAULT_MODELS else []
+    return shlex.join([*words, *how.again])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,7 +164,8 @@ class _Story:
 
         several, name = len(self.jobs) > 1, job.device.name
         if isinstance(news, fleet.Said):
-            console.say(f"{name}: {news.text}" if several else news.text)
+            named = news.text.startswith(name)
+            console.say(f"{name}: {news.text}" if several and not named else news.text)
         elif isinstance(news, campaign.Failure):
             self.trouble.of_file(news.cell.path, news.error, name if several else "")
         elif isinstance(news, fleet.Ready) and news.plan.groups and not self.how.plan:
@@ -184,7 +192,7 @@ class _Story:
             how = "interrupted" if isinstance(end, KeyboardInterrupt) else "stopped"
             text = f"{len(self.keeper.kept)} of {planned} measurements are finished and kept"
             if self.keeper.unfinished():
-                text += f"; go on with '{resume_command(self.keeper.campaign.id, self.how)}'"
+                text += f"; go on with '{self._resume()}'"
             console.say(f"{how}: {text}")
             raise
         if count := len(self.keeper.kept):
@@ -195,8 +203,12 @@ class _Story:
         if not self.how.plan and (left := self.keeper.unfinished()):
             console.say(
                 f"{len(left)} of {len(self.keeper.campaign.cells)} measurements are still to be "
-                f"made: '{resume_command(self.keeper.campaign.id, self.how)}'"
+                f"made: '{self._resume()}'"
             )
+
+    def _resume(self) -> str:
+        files = [cell.path for job in self.jobs for cell in job.cells]
+        return resume_command(self.keeper.campaign.id, files, self.how)
 
     def _show(self, record: "Record") -> None:
         if self.how.json or record.id in self._told:
@@ -218,7 +230,11 @@ def _show_plans(
             bench_view.plan_mapping(ready, _texts(trouble.files), _texts(trouble.devices))
         )
         return
-    texts = [bench_view.plan_text(plan, job.info) for job, plan in ready if plan.groups]
+    texts = [
+        f"{job.device.name}: " * (len(jobs) > 1) + bench_view.plan_text(plan, job.info)
+        for job, plan in ready
+        if plan.groups
+    ]
     if texts:
         console.out("\n\n".join(texts))
 

@@ -204,7 +204,9 @@ def go_on(
             device = _at_hand(at_hand.get(planned.key_sha256), planned)
             info = _unchanged(device, planned.info)
         except MnasnetError as error:
-            by_device[planned.info.name] = error
+            # Two phones of one model are two lines.
+            again = f" ({place + 1})" * (planned.info.name in by_device)
+            by_device[f"{planned.info.name}{again}"] = error
             continue
         groups = [[cells[n] for n in group if n in cells] for group in planned.groups]
         blocks = [

@@ -234,6 +234,10 @@ def _decode(content: bytes) -> Campaign:
     campaign = from_mapping(Campaign, mapping, "campaign")
     if not _ID.fullmatch(campaign.id):
         raise InputError(f"campaign.id is {shorten(campaign.id)}, not an id")
+    names = [device.info.name for device in campaign.devices]
+    names += [cell.artifact.file for cell in campaign.cells]
+    if not all(name.isprintable() for name in names):  # they are shown as they are
+        raise InputError("a name in it has control characters")
     for device in campaign.devices:
         if not _SHA256.fullmatch(device.key_sha256):
             raise InputError("campaign.devices.key_sha256 is not 64 hexadecimal digits")

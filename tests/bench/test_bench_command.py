@@ -265,7 +265,7 @@ def test_a_file_that_hangs_is_given_up(mnasnet, folder, handmade):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--device", "pixel"], "unknown device 'pixel'"),
+        (["--device", "pixel"], "no device is called 'pixel'"),
         (["--delegate", "npu"], "unknown delegate 'npu'"),
         (["--delegate", "gpu"], "not with gpu: give --benchmark-binary"),
         (["--delegate", "external"], "needs --external-delegate FILE"),
@@ -380,7 +380,7 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
     assert 1 <= len(kept) < 12
     assert f"interrupted: {len(kept)} of 12 measurements are finished and kept; go on with" in err
     (campaign,) = campaigns.load(folder / "results").campaigns
-    assert f"'mnasnet bench --resume {campaign.id}'" in err
+    assert f"'mnasnet bench --resume {campaign.id} --models {tiny_int8.parent}'" in err
     assert len(campaigns.missing(campaign, folder / "results")) == 12 - len(kept)
 
 

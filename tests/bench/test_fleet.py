@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import json
+import shutil
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -386,6 +388,7 @@ def test_a_campaign_is_read_back_as_it_was(bench):
         ('"groups": [[0,', '"groups": [[9,', "do not hold each cell"),
         ('"device": 0', '"device": 1', "do not hold each cell"),
         ('"cells": [', '"cells": ', "not whole JSON"),
+        ('"name": "one"', '"name": "\\u001b[31m"', "control characters"),
     ],
 )
 def test_a_file_that_is_no_campaign_is_named(bench, old, new, said):
@@ -435,3 +438,86 @@ def test_settings_that_settle_alike_are_measured_once(quick):
             return replace(settings, threads=1)
 
     assert len(ask(Blind(), [quick, replace(quick, threads=2)]).settings) == 1
+
+
+# ---- the command
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, mnasnet, exported):
+    """`command(devices, *arguments)` runs `mnasnet bench` on them, in a folder with two models."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(exported / "models", tmp_path / "models")
+
+    def run(devices, *arguments):
+        by_name = {device.name: device for device in devices}
+
+        def opened(names, options, say):
+            wanted = by_name if "adb:all" in names else names
+            return [by_name[name] for name in wanted]
+
+        monkeypatch.setattr("mnasnet_deploy.bench.devices.open_devices", opened)
+        return mnasnet("bench", *arguments)
+
+    return run
+
+
+QUICK = ["--device", "one", "--device", "two", "--launches", "2", "--max-launches", "2"]
+
+
+def test_lines_of_several_devices_name_theirs(command):
+    run = command([Puppet("one"), Puppet("two")], *QUICK, "--seed", "3")
+    assert run.code == 0, run.err
+    lines = run.out.splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["one", "one", "two", "two"]
+    assert all(" ms [" in line for line in lines)
+    assert "one: 2 measurements, takes " in run.err
+    assert "two: the screen is kept on" in run.err
+
+
+def test_a_lost_device_ends_in_three_and_the_command_that_goes_on(command):
+    devices = [Puppet("one", kind="android", gone_at=1), Puppet("two", kind="android")]
+    run = command(devices, *QUICK)
+    assert run.code == 3
+    assert "error: one is gone" in run.err
+    assert len(run.out.splitlines()) == 2
+    (campaign,) = campaigns.load(Path("results")).campaigns
+    assert run.err.splitlines()[-1] == (
+        f"2 of 4 measurements are still to be made: 'mnasnet bench --resume {campaign.id}'"
+    )
+    # Nobody has to name the phones again: they are known by what is attached.
+    resumed = command([Puppet("one", kind="android"), Puppet("two", kind="android")], "--resume")
+    assert resumed.code == 0, resumed.err
+    assert campaigns.missing(campaign, Path("results")) == ()
+    assert len(store.load(Path("results")).records) == 4
+
+
+def test_resume_without_the_phone_ends_in_three(command):
+    command([Puppet("one", kind="android", gone_at=0), Puppet("two", kind="android")], *QUICK)
+    run = command([Puppet("two", kind="android")], "--resume", "--json")
+    assert run.code == 3
+    answer = json.loads(run.out)
+    assert "one of the campaign is not attached" in answer["failed_devices"]["one"]
+    assert answer["results"] == []
+
+
+def test_a_plan_of_several_devices(command):
+    devices = [Puppet("one"), Puppet("two")]
+    plan = json.loads(command(devices, *QUICK, "--plan", "--json").out)
+    assert [one["device"] for one in plan["devices"]] == ["one", "two"]
+    assert len(plan["measurements"]) == 4
+    # Both at once: the longest decides.
+    assert plan["least_s"] == max(one["least_s"] for one in plan["devices"])
+    text = command(devices, *QUICK, "--plan").out
+    assert text.startswith("one: one (1 CPUs")
+    assert not Path("results").exists()
+
+
+def test_a_file_one_device_refuses_is_named_with_it(command, tiny_int8):
+    run = command([Puppet("one", refuses=(tiny_int8.name,)), Puppet("two")], *QUICK, "--json")
+    assert run.code == 1
+    answer = json.loads(run.out)
+    assert len(answer["results"]) == 3
+    assert list(answer["failed"]) == [str(Path("models") / tiny_int8.name)]
+    assert answer["unfinished"] == 0
+    assert f"error: one: {tiny_int8.name} is refused" in run.err

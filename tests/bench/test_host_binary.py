@@ -133,7 +133,7 @@ def test_operators_are_shown_under_our_names(mnasnet, folder, program, tiny_floa
 def test_what_goes_wrong_is_named(mnasnet, folder, program, tiny_float32, rule, code, said):
     binary = program("tf-2.19", {"on": "benchmark", **rule})
     run = mnasnet(
-        "bench", tiny_float32, *QUICK, "--benchmark-binary", binary, "--timeout", "4"
+        "bench", tiny_float32, *QUICK, "--benchmark-binary", binary, "--timeout", "2"
     )  # fmt: skip
     assert run.code == code, run.err
     assert said in run.out + run.err

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sysconfig
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mnasnet_deploy.cli.bench_run import How, resume_command
 from mnasnet_deploy.results import campaigns, store
 
 resource = pytest.importorskip("resource")
@@ -168,6 +170,21 @@ def test_a_full_disk_ends_in_what_is_kept_and_how_to_go_on(mnasnet, folder):
     assert list((RESULTS / "records").iterdir()) == [], "nothing half-written stays"
     assert mnasnet("bench", "--resume").code == 0
     assert len(contents()) == 4
+
+
+def test_the_command_that_goes_on_says_where_everything_is():
+    how = How(results=RESULTS, models=Path("models"), plan=False, json=False, require_valid=False)
+    inside, elsewhere = Path("models") / "a.tflite", Path("my models") / "b.tflite"
+    assert resume_command("ID", [inside, inside], how) == "mnasnet bench --resume ID"
+    assert resume_command("ID", [elsewhere], how) == (
+        "mnasnet bench --resume ID --models 'my models'"
+    )
+    again = ("--benchmark-binary", "bm")
+    other = replace(how, results=Path("r"), again=again)
+    assert resume_command("ID", [inside, elsewhere], other) == (
+        "mnasnet bench models/a.tflite 'my models/b.tflite' --resume ID --results r "
+        "--benchmark-binary bm"
+    )
 
 
 def _kill_again_and_again(kills: int, seed: int, longest_s: float) -> int:
