@@ -34,11 +34,13 @@ COMMANDS = {
     "classify": ("classify:classify", "Name what is on photos."),
     "bench": ("bench:bench", "Measure how long .tflite files take."),
     "log": ("log:log", "Read saved outputs of benchmark_model."),
+    "devices": ("devices:devices", "List attached phones, and what is wrong with each."),
+    "doctor": ("doctor:doctor", "Check all that phones need, and say what to type next."),
     "benchmark-binary": (
         "benchmark_binary:app",
         "Get benchmark_model, which times models on phones.",
     ),
-    "table": ("table:table", "Show the published grid with the measured latencies in it."),
+    "table": ("table:table", "Show the published grid with the measured latencies."),
     "results": ("results:app", "List and export the measurements on disk."),
     "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }

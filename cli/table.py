@@ -62,7 +62,7 @@ def table(
         bool, typer.Option("--lint", help="Report what the published grid contradicts itself in.")
     ] = False,
 ) -> None:
-    """Show the published grid with the measured latencies in it.
+    """Show the published grid with the measured latencies.
 
     One column for each device, scheme, number of threads and delegate; a number is shown as a
     file's only when it was measured on the bytes the file has now.

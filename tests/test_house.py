@@ -316,6 +316,7 @@ LIGHT_COMMANDS = [
     ["export", "--help"],
     ["table"],
     ["results", "list"],
+    ["benchmark-binary", "list"],
     ["weights", "list"],
 ]
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,17 +182,24 @@ class Adb:
                     f"--device adb:{attached[0].serial}, or all with --device adb:all"
                 )
             return (self.link(attached[0].serial),)
-        found = []
-        for one in attached:
-            try:
-                found.append(self.link(one.serial))
-            except PhoneError as error:
-                on_skip(str(error))
+        # At once, for each may have to be waited for.
+        with ThreadPoolExecutor(len(attached)) as pool:
+            tried = list(pool.map(self._try_link, [one.serial for one in attached]))
+        found = [one for one in tried if isinstance(one, Link)]
+        for one in tried:
+            if isinstance(one, PhoneError):
+                on_skip(str(one))
         if not found:
             raise PhoneError(
                 f"none of the phones is ready ({_list(attached)}): see `mnasnet devices`"
             )
         return tuple(found)
+
+    def _try_link(self, serial: str) -> Link | PhoneError:
+        try:
+            return self.link(serial)
+        except PhoneError as error:
+            return error
 
 
 def find_adb(program: str | None = None, server: tuple[str, int] | None = None) -> Adb:
@@ -262,7 +270,7 @@ def _find_program(named: str | None, environment: Mapping[str, str]) -> Path:
     if wanted:
         raise InputError(f"{source} is {wanted}, and that is no program: name the adb program")
     program = Path.home() / _SDK.get(sys.platform, "Android/Sdk") / "platform-tools/adb"
-    if beside := shutil.which(program):
+    if beside := shutil.which(str(program)):
         raise PhoneError(f"adb is not on PATH, but here: --adb {beside} (or set ADB to it)")
     raise PhoneError(f"adb, the program that talks to phones, is not installed: {_install()}")
 

@@ -52,7 +52,7 @@ def parse(text: str) -> DeviceName:
     if kind != "adb" or (colon and not rest):
         raise InputError(f"no device is called {text!r}: name {_FORMS}")
     serial, at, place = rest.partition("@")
-    server = _server(text, place) if at else None
+    server = _server(place) if at else None
     if serial == "all":
         return DeviceName(kind="adb", everything=True, server=server)
     if serial and not _SERIAL.fullmatch(serial):
@@ -62,11 +62,9 @@ def parse(text: str) -> DeviceName:
     return DeviceName(kind="adb", serial=serial, server=server)
 
 
-def _server(text: str, place: str) -> tuple[str, int]:
+def _server(place: str) -> tuple[str, int]:
     found = _SERVER.fullmatch(place)
     port = int(found["port"]) if found else 0
     if not found or not 1 <= port <= 65535:
-        raise InputError(
-            f"{text!r} names no adb server: behind @ stands HOST:PORT, as in pi.local:5037"
-        )
+        raise InputError(f"{place!r} names no adb server: give its HOST:PORT, as in pi.local:5037")
     return found["host"].strip("[]"), port
