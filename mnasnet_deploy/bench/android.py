@@ -60,6 +60,8 @@ class AndroidPhone:
         self._options = options
         self._files = PhoneFiles(link)
         self._stopped = threading.Event()
+        self._leaving = False
+        self._lock = threading.Lock()
         self._pushed: Programs | None = None
         self._settings: Sequence[Settings] = ()
         self._known: PhoneState | None = None
@@ -103,7 +105,7 @@ class AndroidPhone:
         """Have the phone alone, clean it up, make it ready, and leave it as it was found."""
         self._say = say
         waiting = "another bench uses this phone; waiting for it to end"
-        with self._link.exclusive(lambda: self._say(waiting)):
+        with self._link.exclusive(lambda: self._say(waiting), self._pause):
             with self._until_stopped():
                 self._files.sweep()
                 if left := prepare.pending(self._link):
@@ -169,7 +171,9 @@ class AndroidPhone:
     def stop(self) -> None:
         """End what runs on the phone; leaving the session still restores it."""
         self._stopped.set()
-        self._link.abort()
+        with self._lock:
+            if not self._leaving:
+                self._link.abort()
 
     # -- getting ready and leaving
 
@@ -249,11 +253,15 @@ class AndroidPhone:
 
     def _leave(self) -> None:
         """Put everything back; a phone that is gone is put back by the next run."""
+        with self._lock:  # from here on `stop` cuts nothing short
+            self._leaving = True
         try:
             self._files.sweep()
             self._restore()
         except PhoneError as error:
             self._say(f"not put back as it was ({error}); the next run on it does that")
+        finally:
+            self._leaving = False
 
     def _restore(self) -> None:
         for line in prepare.restore(self._link):
@@ -302,7 +310,7 @@ class AndroidPhone:
         """
         self._say(f"{error}; waiting {BACK_S:.0f} s for it")
         start = time.monotonic()
-        self._link.wait_back(BACK_S)
+        self._link.wait_back(BACK_S, self._pause)
         self._files.sweep()
         away_s = time.monotonic() - start
         if self._preflight().boot_id == self._boot_id:
@@ -319,7 +327,7 @@ class AndroidPhone:
         Raises:
             LinkLostError: it does not.
         """
-        self._link.wait_back(ANSWER_S)
+        self._link.wait_back(ANSWER_S, self._pause)
         self._files.sweep()
 
     def _wait_until_settled(self) -> None:
