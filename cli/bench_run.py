@@ -99,7 +99,7 @@ def measure(jobs: "Sequence[Job]", keeper: "Keeper", how: How, trouble: Trouble)
     with story.to_the_end(), contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress_of(jobs, quiet=how.json))
         events = stack.enter_context(
-            contextlib.closing(fleet.run(jobs, None if how.plan else keeper))
+            contextlib.closing(fleet.run(jobs, None if how.plan else keeper, story.tell))
         )
         for job, news in events:
             if isinstance(news, fleet.Ready):

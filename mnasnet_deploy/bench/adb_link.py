@@ -109,10 +109,12 @@ class Link:
     def __repr__(self) -> str:
         return f"Link({self.serial!r})"
 
-    def exclusive(self, on_wait: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    def exclusive(
+        self, on_wait: Callable[[], None], pause: Callable[[float], None] = time.sleep
+    ) -> contextlib.AbstractContextManager[None]:
         """Have the phone alone on this computer; see `system.exclusive`."""
         name = hashlib.sha256(self.serial.encode()).hexdigest()[:16]
-        return exclusive(f"mnasnet-phone-{name}", on_wait)
+        return exclusive(f"mnasnet-phone-{name}", on_wait, pause)
 
     def abort(self) -> None:
         """Cut short, from another thread, the call that runs now.
@@ -199,11 +201,17 @@ class Link:
         found = (one for one in self.adb.devices() if one.serial == self.serial)
         return next((one.transport_id for one in found), None)
 
-    def wait_back(self, deadline_s: float = 60.0) -> None:
+    def wait_back(
+        self, deadline_s: float = 60.0, pause: Callable[[float], None] = time.sleep
+    ) -> None:
         """Wait until the phone answers and Android has started.
 
         A phone that stays offline is reconnected once, one on the network that adb has forgotten is
         connected again; nothing is done to the server or to other phones.
+
+        Args:
+            deadline_s: how long at most.
+            pause: called with seconds between two looks; ends the wait by raising.
 
         Raises:
             LinkLostError: it did not within the deadline.
@@ -225,7 +233,7 @@ class Link:
             if now > nudged + NUDGE_S:
                 nudged = now
                 self._nudge(trouble)
-            time.sleep(POLL_S)
+            pause(POLL_S)
 
     # -- inside
 

@@ -56,6 +56,8 @@ class AndroidPhone:
         self._options = options
         self._files = PhoneFiles(link)
         self._stopped = threading.Event()
+        self._leaving = False
+        self._lock = threading.Lock()
         self._pushed: Programs | None = None
         self._known: PhoneState | None = None
         self._last: Quick | None = None
@@ -96,7 +98,7 @@ class AndroidPhone:
         """Have the phone alone, clean it up, make it ready, and leave it as it was found."""
         self._say = self._ready.say = say
         waiting = "another bench uses this phone; waiting for it to end"
-        with self._link.exclusive(lambda: say(waiting)):
+        with self._link.exclusive(lambda: say(waiting), self._pause):
             with self._until_stopped():
                 self._files.sweep()
                 self._ready.mend()
@@ -163,15 +165,21 @@ class AndroidPhone:
     def stop(self) -> None:
         """End what runs on the phone; leaving the session still restores it."""
         self._stopped.set()
-        self._link.abort()
+        with self._lock:
+            if not self._leaving:
+                self._link.abort()
 
     def _leave(self) -> None:
         """Put everything back; a phone that is gone is put back by the next run."""
+        with self._lock:  # from here on `stop` cuts nothing short
+            self._leaving = True
         try:
             self._files.sweep()
             self._ready.restore()
         except PhoneError as error:
             self._say(f"not put back as it was ({error}); the next run on it does that")
+        finally:
+            self._leaving = False
 
     # -- while it measures
 
@@ -216,7 +224,7 @@ class AndroidPhone:
         """
         self._say(f"{error}; waiting {BACK_S:.0f} s for it")
         start = time.monotonic()
-        self._link.wait_back(BACK_S)
+        self._link.wait_back(BACK_S, self._pause)
         self._files.sweep()
         away_s = time.monotonic() - start
         if self._ready.state().boot_id == self._ready.boot_id:
@@ -232,7 +240,7 @@ class AndroidPhone:
         Raises:
             LinkLostError: it does not.
         """
-        self._link.wait_back(ANSWER_S)
+        self._link.wait_back(ANSWER_S, self._pause)
         self._files.sweep()
 
     def _doubts(self, model: Path, settings: Settings, trial: Trial) -> Iterator[str]:

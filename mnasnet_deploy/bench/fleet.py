@@ -8,7 +8,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +94,11 @@ class _Broken:
 News = Event | Said | Ready | Finished | Left
 
 
-def run(jobs: Sequence[Job], keeper: Keeper | None) -> Generator[tuple[Job, News], None, None]:
+def run(
+    jobs: Sequence[Job],
+    keeper: Keeper | None,
+    last_words: Callable[[Job, Said], None] = lambda job, said: None,
+) -> Generator[tuple[Job, News], None, None]:
     """Do all jobs at once; give what happens as it happens, each device's events in order.
 
     Closing the iterator, or a KeyboardInterrupt while it waits, stops all devices.
@@ -102,6 +106,7 @@ def run(jobs: Sequence[Job], keeper: Keeper | None) -> Generator[tuple[Job, News
     Args:
         jobs: one for each device.
         keeper: where records go; None to try the files and plan only.
+        last_words: gets what devices that were stopped had to tell, such as what is not put back.
 
     Raises:
         NotReadyError: results cannot be written any more.
@@ -128,6 +133,11 @@ def run(jobs: Sequence[Job], keeper: Keeper | None) -> Generator[tuple[Job, News
             yield job, one
     finally:
         _stop(jobs, threads)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job, one = news.get_nowait()
+                if isinstance(one, Said):
+                    last_words(job, one)
 
 
 def _stop(jobs: Sequence[Job], threads: Sequence[threading.Thread]) -> None:
