@@ -28,7 +28,7 @@ COMMANDS = {
     "variants": ("variants:variants", "List the published architectures with their sizes."),
     "show": (
         "show:show",
-        "Show the layers of a network, a .tflite file, or a record.",
+        "Show a network's layers, a .tflite file, or a record.",
     ),
     "export": ("export:export", "Write .tflite files of a network, each one verified."),
     "classify": ("classify:classify", "Name what is on photos."),

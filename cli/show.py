@@ -57,7 +57,7 @@ def show(
     ] = DEFAULT_RESULTS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the layers of a network, a .tflite file, or a record.
+    """Show a network's layers, a .tflite file, or a record.
 
     MACs count convolutions and the classifier; multi-adds are counted as in the published table.
 
