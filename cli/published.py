@@ -98,13 +98,13 @@ def published_file(source: str, *, offline: bool, base_url: str) -> str:
     Raises:
         MnasnetError: there is none of that name, or it cannot be fetched.
     """
-    from mnasnet_deploy.weights.catalog import find_checkpoint
+    from mnasnet_deploy.weights.catalog import Checkpoint, find_checkpoint
     from mnasnet_deploy.weights.fetch import Fetcher
     from mnasnet_deploy.weights.resolve import is_named
 
     if not is_named(source):
         return source
-    fetcher = Fetcher(offline=offline, base_url=base_url)
+    fetcher: Fetcher[Checkpoint] = Fetcher(offline=offline, base_url=base_url)
     with fetching() as progress:
         return str(fetcher.fetch(find_checkpoint(source), progress).path)
 
