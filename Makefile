@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 # pyproject.toml.
 LOCKED = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-# What the demo exports and measures.
+# What the demo exports and measures. Untrained: it needs no network and shows size and time.
 DEMO = --variant a1 --multiplier 0.5 --res 160
 # Enough for a first picture; the defaults are for numbers to keep.
 QUICK = --launches 6 --max-launches 6 --runs 20 --min-seconds 0.5 --warmup-seconds 0.5
 
-# Files of tests on all cores, four at most: TensorFlow takes half a GiB in each.
+# Tests on all cores, four at most: TensorFlow takes half a GiB in each.
 WORKERS = -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup demo test test-fast test-long check bench lock dist clean
@@ -24,7 +24,7 @@ help:  ## list the targets
 setup: $(VENV)/.base  ## install the tool into .venv
 
 demo: $(VENV)/.base  ## export a network as float32 and int8, measure both here, print the table
-	$(BIN)/mnasnet export $(DEMO) --float32 --int8 --calibration examples/photos
+	$(BIN)/mnasnet export $(DEMO) --weights random --float32 --int8 --calibration examples/photos
 	$(BIN)/mnasnet bench $(DEMO) --float32 --int8 $(QUICK)
 	$(BIN)/mnasnet table
 

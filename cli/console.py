@@ -71,7 +71,9 @@ def columns(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int | None, *, still: bool = False) -> Iterator[Advance]:
+def progress(
+    description: str, total: int | None, *, still: bool = False, in_bytes: bool = False
+) -> Iterator[Advance]:
     """Show a bar on standard error while something longer than a second runs.
 
     A terminal gets a bar (without colour where NO_COLOR is set); a pipe or a log gets nothing.
@@ -80,6 +82,7 @@ def progress(description: str, total: int | None, *, still: bool = False) -> Ite
         description: what is going on, two or three words.
         total: number of steps, or None where it is not known.
         still: draw only when it moves, so that drawing takes nothing from what is being measured.
+        in_bytes: the steps are bytes, shown in larger units.
     """
     if not _draws():
         yield _stand_still
@@ -88,6 +91,7 @@ def progress(description: str, total: int | None, *, still: bool = False) -> Ite
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
@@ -99,7 +103,7 @@ def progress(description: str, total: int | None, *, still: bool = False) -> Ite
     bar = Progress(
         text,
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn(binary_units=True) if in_bytes else MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),

@@ -23,6 +23,7 @@ from .networks import (
     Variants,
     networks,
 )
+from .published import BaseUrl, Offline, published_weights
 
 if TYPE_CHECKING:
     from mnasnet_deploy.export.images import CalibrationSet
@@ -54,11 +55,21 @@ def export(
         str,
         typer.Option(
             metavar="SOURCE",
-            help="random, random:SEED, or a file or folder of weights: of the original, timm, "
-            "torchvision, keras_model, or in canonical names.",
+            help="auto: official weights if they can be had, else random ones; official; "
+            "timm:NAME; torchvision:NAME; random; random:SEED; or a file or folder of weights of "
+            "any kind.",
         ),
-    ] = "random",
+    ] = "auto",
     no_ema: NoEma = False,
+    allow_other_resolution: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-resolution",
+            help="Take published weights of the nearest resolution where there are none of this.",
+        ),
+    ] = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder the files are written to.")
     ] = Path("models"),
@@ -153,13 +164,25 @@ def export(
     if io and "int8" not in schemes:
         raise InputError("--io is for int8 files; add --int8")
 
+    sources = published_weights(
+        weights,
+        found,
+        allow_other_resolution=allow_other_resolution,
+        offline=offline,
+        base_url=base_url,
+    )
+
     # From here on tensors are needed: 0.2 s of imports.
     from mnasnet_deploy.export.calibrate import parse_policy
     from mnasnet_deploy.export.graph import Options
     from mnasnet_deploy.export.pipeline import Request
 
     parse_policy(ranges)
-    ways = [preprocessing_of(weights, averaged=not no_ema) for _ in found]
+    # Only photos are cropped and resized; reading 25 archives for it would take seconds.
+    ways = [
+        preprocessing_of(source if calibration else "random", averaged=not no_ema)
+        for source in sources
+    ]
     sets = _calibration(
         {(network.resolution, way) for network, way in zip(found, ways, strict=True)},
         calibration,
@@ -171,7 +194,7 @@ def export(
     requests = [
         Request(
             network=network,
-            weights=weights,
+            weights=source,
             averaged=not no_ema,
             schemes=schemes,
             options=Options(input=input, io=io, softmax=softmax),
@@ -185,7 +208,7 @@ def export(
             verify_images=verify_images,
             threads=1 if processes > 1 else jobs or os.cpu_count() or 1,
         )
-        for network, way in zip(found, ways, strict=True)
+        for network, source, way in zip(found, sources, ways, strict=True)
     ]
     outcomes = _run(requests, processes, quiet=json)
     if json:

@@ -14,6 +14,8 @@ from mnasnet_deploy.errors import MnasnetError
 if TYPE_CHECKING:
     from mnasnet_deploy.weights.source import Preprocessing
 
+PUBLISHED = ("official:", "timm:", "torchvision:")
+
 __all__ = ["Asked", "NoEma", "complete", "preprocessing_of"]
 
 NoEma = Annotated[
@@ -50,10 +52,13 @@ def complete(
     open_ends = (asked.variant, asked.multiplier, asked.classes, asked.res)
     if grid or spec or all(open_ends) or not Path(choice).name:
         return asked
+    if choice.startswith(PUBLISHED):
+        return _as_published(asked, choice)
     from mnasnet_deploy.weights.choice import is_random, open_choice
     from mnasnet_deploy.weights.identity import identify, shapes_of
+    from mnasnet_deploy.weights.opening import is_there
 
-    if is_random(choice) or not _exists(choice):
+    if is_random(choice) or not is_there(Path(choice)):
         return asked
     try:
         found = open_choice(choice, averaged=averaged)
@@ -74,6 +79,22 @@ def complete(
     )
 
 
+def _as_published(asked: Asked, choice: str) -> Asked:
+    """Fill in what the list of published weights says."""
+    from mnasnet_deploy.weights.catalog import find_checkpoint
+
+    known = find_checkpoint(choice)
+    name = known.network.removeprefix("mnasnet-")
+    if asked.variant and [find_variant(each).name for each in asked.variant] != [name]:
+        return asked
+    return Asked(
+        asked.variant or [name],
+        asked.multiplier or [render_multiplier(known.multiplier)],
+        asked.classes,
+        asked.res or [known.resolution],
+    )
+
+
 def preprocessing_of(choice: str, *, averaged: bool) -> "Preprocessing":
     """How the weights behind --weights are evaluated; the original's way where they are broken."""
     from mnasnet_deploy.weights.choice import is_random, open_choice
@@ -85,11 +106,3 @@ def preprocessing_of(choice: str, *, averaged: bool) -> "Preprocessing":
         return open_choice(choice, averaged=averaged).source.preprocessing
     except MnasnetError:
         return Preprocessing()
-
-
-def _exists(choice: str) -> bool:
-    path = Path(choice)
-    try:
-        return path.exists() or path.with_name(f"{path.name}.index").exists()
-    except (OSError, ValueError):
-        return False

@@ -30,9 +30,10 @@ COMMANDS = {
     "export": ("export:export", "Write .tflite files of a network, each one verified."),
     "classify": ("classify:classify", "Name what is on photos."),
     "bench": ("bench:bench", "Measure how long .tflite files take."),
+    "log": ("log:log", "Read saved outputs of benchmark_model."),
     "table": ("table:table", "Show the published grid with the measured latencies in it."),
     "results": ("results:app", "List and export the measurements on disk."),
-    "weights": ("weights:app", "Make files of weights."),
+    "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }
 
 INTERRUPTED = 130

@@ -1,7 +1,9 @@
-"""`mnasnet weights`: files of weights."""
+"""`mnasnet weights`: published weights and files of weights."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,16 +13,144 @@ from mnasnet_deploy.errors import InputError
 from . import console
 from .networks import Classes, Divisor, MinDepth, Multipliers, Resolutions, Specs, Variants
 from .networks import one_network as choose
+from .published import BaseUrl, Offline, fetching
 from .weights_files import check, convert, show
+
+if TYPE_CHECKING:
+    from mnasnet_deploy.weights.catalog import Accuracy
+    from mnasnet_deploy.weights.fetch import Fetched
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Make files of weights.")
+LIST_SCHEMA = "mnasnet.weights/1"
+FETCHED_SCHEMA = "mnasnet.fetched/1"
+GRID_NETWORK = "mnasnet-a1"
+
+app = typer.Typer(help="List and fetch published weights, make files of weights.")
 
 
 @app.callback()
 def _group() -> None:
-    """Make files of weights."""
+    """List and fetch published weights, make files of weights."""
+
+
+@app.command("list")
+def list_(
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the published weights with their accuracy, as published and as others measured it.
+
+    Accuracies are top-1/top-5 in percent on ImageNet's 50,000 validation images. The sources of
+    all numbers are in --json.
+
+    Example:
+        mnasnet weights list
+    """
+    from mnasnet_deploy.weights.catalog import checkpoints
+    from mnasnet_deploy.weights.fetch import Fetcher
+
+    fetcher = Fetcher(offline=True)
+    known = checkpoints()
+    if json:
+        console.emit_json(
+            [
+                {
+                    "schema": LIST_SCHEMA,
+                    **asdict(one),
+                    "path": str(fetcher.path(one)),
+                    "cached": fetcher.is_cached(one),
+                }
+                for one in known
+            ]
+        )
+        return
+    heads = ("name", "network", "mult", "res", "published", "measured", "licence", "cached")
+    rows = [
+        (
+            one.name,
+            one.network,
+            render_multiplier(one.multiplier),
+            str(one.resolution),
+            _accuracies([one.published]),
+            _accuracies(one.measured),
+            one.licence,
+            "yes" if fetcher.is_cached(one) else "-",
+        )
+        for one in known
+    ]
+    console.out(console.columns([heads, *rows], left=2))
+    for one in known:
+        if one.note:
+            console.say(f"{one.name}: {one.note}")
+    console.say(f"cache: {fetcher.folder}")
+
+
+@app.command("fetch")
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...",
+            help="As 'mnasnet weights list' names them.",
+            autocompletion=lambda: _names(),
+        ),
+    ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="The 25 official archives of mnasnet-a1.")
+    ] = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Files at a time.")] = 4,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, max=600, help="Wait so long for a connection."),
+    ] = 3.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch again, and trust what comes.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Fetch published weights into the cache, or check the ones that are there.
+
+    What broke off is resumed. The sha256 of a file is recorded when it first comes and asked for
+    ever after. Proxies are taken from HTTPS_PROXY and NO_PROXY; the cache is where MNASNET_CACHE
+    says, or the system's folder for caches.
+
+    Example:
+        mnasnet weights fetch official:mnasnet-a1-050 timm:semnasnet_100
+    """
+    from mnasnet_deploy.weights.catalog import checkpoints, find_checkpoint
+    from mnasnet_deploy.weights.fetch import Fetcher
+    from mnasnet_deploy.weights.web import Limits
+
+    wanted = [find_checkpoint(name) for name in names or ()]
+    if grid:
+        wanted += [
+            one for one in checkpoints() if (one.source, one.network) == ("official", GRID_NETWORK)
+        ]
+    if not wanted:
+        raise InputError("name the weights to fetch ('mnasnet weights list' shows them), or --grid")
+    fetcher = Fetcher(
+        offline=offline, base_url=base_url, limits=Limits(connect_s=timeout), force=force
+    )
+    outcomes = []
+    told: set[str] = set()
+    with fetching() as progress:
+        for outcome in fetcher.fetch_all(wanted, jobs=jobs, progress=progress):
+            outcomes.append(outcome)
+            if outcome.error and str(outcome.error) not in told:
+                told.add(str(outcome.error))
+                console.say(f"error: {outcome.error}")
+            elif not outcome.error and not json:
+                console.out(_line(outcome))
+    if json:
+        console.emit_json([_entry(outcome) for outcome in outcomes])
+    codes = {outcome.error.exit_code for outcome in outcomes if outcome.error}
+    if codes:
+        if len(outcomes) > 1:
+            failed = sum(outcome.error is not None for outcome in outcomes)
+            console.say(f"{failed} of {len(outcomes)} files failed")
+        raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
 
 
 app.command("show")(show)
@@ -74,3 +204,40 @@ def init(
         f"{out}  {network.name} {render_multiplier(network.multiplier)} @{network.resolution}  "
         f"{len(weights.tensors)} tensors, {values:,} values  {weights.source.label}  UNTRAINED"
     )
+
+
+def _names() -> list[str]:
+    from mnasnet_deploy.weights.catalog import checkpoints
+
+    return [one.name for one in checkpoints()]
+
+
+def _accuracies(found: "Sequence[Accuracy]") -> str:
+    return (
+        ", ".join(
+            f"{one.top1:.1f}" + (f"/{one.top5:.1f}" if one.top5 is not None else "")
+            for one in found
+        )
+        or "-"
+    )
+
+
+def _line(outcome: "Fetched") -> str:
+    return (
+        f"{outcome.path}  {outcome.size_bytes / 2**20:.2f} MiB  sha256 {outcome.sha256[:12]}  "
+        f"{outcome.status}"
+    )
+
+
+def _entry(outcome: "Fetched") -> dict[str, Any]:
+    error = outcome.error
+    return {
+        "schema": FETCHED_SCHEMA,
+        "name": outcome.checkpoint.name,
+        "path": str(outcome.path),
+        "status": outcome.status,
+        "size_bytes": outcome.size_bytes,
+        "sha256": outcome.sha256,
+        "error": str(error) if error else "",
+        "exit_code": error.exit_code if error else 0,
+    }

@@ -1,4 +1,4 @@
-"""What every test stands on: no process by accident, no TensorFlow where none is wanted."""
+"""What every test stands on: no process by accident, no network, no TensorFlow unless wanted."""
 
 import importlib.abc
 import multiprocessing.process
@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
+
+pytest_plugins = ["softphone.fixtures"]
 
 TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 _STARTS_A_PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
@@ -53,6 +55,16 @@ def _refuse(what: object, *_: object, **__: object) -> NoReturn:
 
 
 sys.addaudithook(_audit)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep commands away from the network and from the user's own downloads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNASNET_OFFLINE", "1")
+        patch.setenv("MNASNET_CACHE", str(tmp_path_factory.mktemp("no downloads")))
+        patch.delenv("MNASNET_BASE_URL", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -24,23 +24,24 @@ from mnasnet_deploy.cli.main import build_app
 ROOT = Path(__file__).parents[1]
 PACKAGE = "mnasnet_deploy"
 
-_BASE = {"errors", "atomic", "typed_mapping"}
-_PLAIN = {*_BASE, "strict_yaml", "arch", "results.record"}
+_BASE = {"errors", "atomic"}
+_PLAIN = {*_BASE, "strict_yaml", "typed_mapping", "arch", "results.record"}
 # What each room may import, by name of room or of a single module in it. `results` is the data and
 # its store: everything that measures writes it, everything that reports reads it.
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "atomic": {"errors"},
-    "typed_mapping": set(),
+    "locking": set(),
     "strict_yaml": {"errors"},
     "arch": {"errors", "arch"},
-    "results.record": {"errors", "results"},
+    "typed_mapping": {"errors"},
+    "results.record": {"errors", "typed_mapping", "results"},
     "results": {*_BASE, "results"},
     "profiles": set(),
-    "weights": {*_PLAIN, "weights"},
+    "weights": {*_PLAIN, "locking", "weights"},
     "export": {*_PLAIN, "weights", "export"},
-    "bench": {*_PLAIN, "results", "weights", "export", "bench", "profiles"},
+    "bench": {*_PLAIN, "locking", "results", "weights", "export", "bench", "profiles"},
     "evaluate": {*_PLAIN, "results", "weights", "export", "evaluate"},
     "report": {*_BASE, "arch", "results", "report"},
 }
@@ -315,6 +316,7 @@ LIGHT_COMMANDS = [
     ["export", "--help"],
     ["table"],
     ["results", "list"],
+    ["weights", "list"],
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from mnasnet_deploy.errors import InputError
+from mnasnet_deploy.locking import try_lock
 
 __all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "pin"]
 
@@ -47,8 +48,8 @@ def pin(cpus: tuple[int, ...]) -> None:
 def exclusive(name: str, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold a lock of this machine, so that two benches run one behind the other.
 
-    The system frees it when the process ends, however it ends. Where a lock file cannot be made
-    the work goes on without: the load of the other bench still shows in the record.
+    The system frees it when the process ends, however it ends. Where no lock can be made the
+    work goes on without: the load of the other bench still shows in the record.
 
     Args:
         name: of the lock.
@@ -57,13 +58,14 @@ def exclusive(name: str, on_wait: Callable[[], None]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(_open(Path(tempfile.gettempdir()) / f"{name}.lock"))
+            free = try_lock(file)
         except OSError:
             yield
             return
-        if not _lock(file):
+        if not free:
             on_wait()
             # Polled, so that Ctrl-C ends the wait on every system.
-            while not _lock(file):
+            while not try_lock(file):
                 time.sleep(RETRY_S)
         yield
 
@@ -77,34 +79,15 @@ def _open(path: Path) -> IO[bytes]:
 
 
 if sys.platform == "win32":
-    import msvcrt
 
     def children_cpu_s() -> float | None:
         """Processor time of all ended child processes; None where the system does not say."""
         return None
 
-    def _lock(file: IO[bytes]) -> bool:
-        """Try to lock; False where another process holds it."""
-        try:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
 else:
-    import fcntl
     import resource
 
     def children_cpu_s() -> float | None:
         """Processor time of all ended child processes; None where the system does not say."""
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
-
-    def _lock(file: IO[bytes]) -> bool:
-        """Try to lock; False where another process holds it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal
 
-from mnasnet_deploy.errors import ModelFileError
+from mnasnet_deploy.errors import InputError, ModelFileError
 from mnasnet_deploy.export.contract import Contract
 from mnasnet_deploy.results.record import Scheme
 from mnasnet_deploy.typed_mapping import from_mapping
@@ -165,10 +165,11 @@ def decode_facts(buffer: bytes, name: str) -> Facts:
                 f"{name}: its facts have format {schema!r}, this version reads {SCHEMA!r}"
             )
         content = {k: v for k, v in content.items() if not k.endswith("_sha256") or k in _NAMES}
-        facts = from_mapping(Facts, content)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return from_mapping(Facts, content, "facts")
+    except ModelFileError:
+        raise
+    except (InputError, ValueError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{name}: its facts are not readable ({error})") from error
-    return facts
 
 
 def _field(key: str, value: str) -> bytes:

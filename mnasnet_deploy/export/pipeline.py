@@ -237,15 +237,7 @@ def _export(request: Request, scheme: Scheme, builder: Builder, check: _Check) -
     recipe = builder.recipe(scheme)
     known = _existing(target, recipe, force=request.force)
     if known is not None and known.facts is not None:
-        return Outcome(
-            path=target,
-            scheme=scheme,
-            status="up to date",
-            size_bytes=known.size_bytes,
-            contract=known.facts.contract.line(),
-            untrained=known.facts.untrained,
-            warnings=_warnings(known.facts),
-        )
+        return _done(target, known.facts, known.size_bytes)
     built = builder.build(scheme)
     with atomic.staged(target, (built.data,)) as temporary:
         model = modelfile.read(temporary)
@@ -263,15 +255,22 @@ def _export(request: Request, scheme: Scheme, builder: Builder, check: _Check) -
         "verification": asdict(verification),
     }
     atomic.write_text(target.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+    return _done(target, built.facts, model.size_bytes, verification)
+
+
+def _done(
+    target: Path, facts: Facts, size_bytes: int, verification: Verification | None = None
+) -> Outcome:
+    """The outcome of a file that is there: written now, where it was verified now."""
     return Outcome(
         path=target,
-        scheme=scheme,
-        status="written",
-        size_bytes=model.size_bytes,
-        contract=built.facts.contract.line(),
+        scheme=facts.scheme,
+        status="up to date" if verification is None else "written",
+        size_bytes=size_bytes,
+        contract=facts.contract.line(),
         verification=verification,
-        untrained=built.facts.untrained,
-        warnings=_warnings(built.facts),
+        untrained=facts.untrained,
+        warnings=_warnings(facts),
     )
 
 

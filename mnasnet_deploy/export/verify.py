@@ -102,9 +102,7 @@ def verify(
     expected = _softmax(logits) if contract.output == "probabilities" else logits
     cosines = _cosines(got, expected)
     # Float schemes have no excuse in untrained weights.
-    floor = FLOORS[scheme]
-    if not trained:
-        floor = min(floor, UNTRAINED_FLOOR) if scheme == "int8" else floor
+    floor = UNTRAINED_FLOOR if scheme == "int8" and not trained else FLOORS[scheme]
     found = Verification(
         images=len(pixels),
         max_error=float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30)),

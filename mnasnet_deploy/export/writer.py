@@ -32,6 +32,7 @@ from mnasnet_deploy.weights.canonical import FloatArray
 __all__ = ["INPUT_NAME", "Written", "write_graph"]
 
 INPUT_NAME: Final = "image"
+AXES_NAME: Final = "height_and_width"
 
 # Versions TFLiteConverter (TF 2.21) gives the operators, and the oldest runtime it names for them.
 # In dynamic-int8 it writes FULLY_CONNECTED 12 (runtime 2.17) for weights with a scale for each row;
@@ -327,7 +328,7 @@ def _flat_operator(
 def _integer_inputs(operation: Operation, model: FlatModel, numbers: dict[str, int]) -> list[int]:
     """Numbers of the constants a MEAN or a PAD reads beside its data, each added once."""
     if operation.kind == "MEAN":
-        name, values = "height_and_width", np.array([1, 2], np.int32)
+        name, values = AXES_NAME, np.array([1, 2], np.int32)
     elif operation.kind == "PAD":
         pads = [(0, 0), *operation.pads, (0, 0)]
         name, values = f"{operation.name}/sizes", np.array(pads, np.int32)

@@ -4,17 +4,14 @@ Format history (a record of an unknown format is not read, never guessed at):
     1  first.
 """
 
-import math
 import re
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from mnasnet_deploy.errors import InputError
+from mnasnet_deploy.typed_mapping import from_mapping, shorten
 
 __all__ = [
     "SCHEMA",
@@ -258,9 +255,9 @@ def record_from_mapping(mapping: object) -> Record:
     schema = mapping.get("schema")
     if schema != SCHEMA:
         raise InputError(
-            f"format {_shorten(schema)} is not {SCHEMA!r} (written by another version?)"
+            f"format {shorten(schema)} is not {SCHEMA!r} (written by another version?)"
         )
-    record = _build(Record, mapping, "record")
+    record = from_mapping(Record, mapping, "record")
     _check(record)
     return record
 
@@ -268,14 +265,14 @@ def record_from_mapping(mapping: object) -> Record:
 def _check(record: Record) -> None:
     """Raise where single values are of the right kind but the record says nothing with them."""
     if not _ID.fullmatch(record.id):
-        raise InputError(f"record.id is {_shorten(record.id)}, not letters, digits and '-'")
+        raise InputError(f"record.id is {shorten(record.id)}, not letters, digits and '-'")
     if not _SHA256.fullmatch(record.artifact.sha256):
         raise InputError("record.artifact.sha256 is not 64 hexadecimal digits")
     try:
         _parse_time(record.time)
     except (ValueError, OverflowError):
         raise InputError(
-            f"record.time is {_shorten(record.time)}, not an ISO 8601 time with its offset"
+            f"record.time is {shorten(record.time)}, not an ISO 8601 time with its offset"
         ) from None
     estimate = record.estimate
     if estimate is None:
@@ -291,71 +288,3 @@ def _parse_time(text: str) -> datetime:
     if time.tzinfo is None or not 1970 <= time.year < 9999:
         raise ValueError(text)
     return time
-
-
-_T = TypeVar("_T")
-
-
-@cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    # Resolving them takes longer than reading a record.
-    return typing.get_type_hints(kind)
-
-
-def _build(kind: type[_T], mapping: object, where: str) -> _T:
-    """Fill a dataclass from a mapping by its type hints, strictly."""
-    if not isinstance(mapping, Mapping):
-        raise InputError(f"{where} is not an object")
-    hints = _hints(typing.cast("Any", kind))
-    if unknown := [key for key in mapping if key not in hints]:
-        raise InputError(f"{where} has an unknown key {_shorten(unknown[0])}")
-    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:  # a key is missing; the message names it
-        raise InputError(f"{where}: {error}") from None
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """Check one value against a type hint of the shapes used above."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # X | None
-        return None if value is None else _value(arguments[0], value, where)
-    if origin is Literal:
-        if not isinstance(value, str) or value not in arguments:
-            raise InputError(f"{where} is {_shorten(value)}, not one of {', '.join(arguments)}")
-        return value
-    if origin is tuple:  # tuple[X, ...]
-        if not isinstance(value, (list, tuple)):
-            raise InputError(f"{where} is not a list")
-        if arguments[0] is float and set(map(type, value)) == {float}:
-            # Thousands of samples: looked at without a call for each.
-            if not all(map(math.isfinite, value)):
-                raise InputError(f"{where} is not finite")
-            return tuple(value)
-        return tuple(_value(arguments[0], item, where) for item in value)
-    if is_dataclass(hint):
-        return _build(typing.cast("type[Any]", hint), value, where)
-    if hint is float:
-        return _number(value, where)
-    if type(value) is not hint:
-        raise InputError(f"{where} is {_shorten(value)}, not {hint.__name__}")
-    return value
-
-
-def _number(value: Any, where: str) -> float:
-    if type(value) is not float:
-        if type(value) is not int:
-            raise InputError(f"{where} is {_shorten(value)}, not a number")
-        try:
-            value = float(value)
-        except OverflowError:
-            value = math.inf
-    if not math.isfinite(value):
-        raise InputError(f"{where} is not finite")
-    return typing.cast("float", value)
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from mnasnet_deploy import atomic
 from mnasnet_deploy.arch.network import Layer, Network
-from mnasnet_deploy.errors import WeightsError
+from mnasnet_deploy.errors import InputError, WeightsError
 from mnasnet_deploy.typed_mapping import from_mapping
 from mnasnet_deploy.weights.source import WeightSource
 
@@ -194,8 +194,8 @@ def source_from_json(text: str, label: str) -> WeightSource:
         WeightsError: it is not one.
     """
     try:
-        return from_mapping(WeightSource, json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        return from_mapping(WeightSource, json.loads(text), "source")
+    except (InputError, ValueError, RecursionError) as error:
         raise WeightsError(f"{label}: the weight source in it is not readable ({error})") from error
 
 

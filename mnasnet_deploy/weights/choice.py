@@ -1,19 +1,23 @@
 """What a user may write behind --weights, and the weights it means."""
 
+import difflib
 import functools
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from mnasnet_deploy.arch.network import Network, build_network, render_multiplier
 from mnasnet_deploy.errors import WeightsError
 from mnasnet_deploy.weights.canonical import Weights, check, tensor_shapes
+from mnasnet_deploy.weights.catalog import checkpoint_of_file
 from mnasnet_deploy.weights.identity import Identity, identify, shapes_of
 from mnasnet_deploy.weights.initial import MAX_SEED, initial_weights
-from mnasnet_deploy.weights.opening import open_weights
+from mnasnet_deploy.weights.opening import is_there, open_weights
 from mnasnet_deploy.weights.source import WeightSource
 from mnasnet_deploy.weights.stored import Found
 
 __all__ = [
-    "DEFAULT_WEIGHTS",
+    "CHOICES",
     "is_random",
     "load_source",
     "load_weights",
@@ -21,14 +25,19 @@ __all__ = [
     "weights_of",
 ]
 
-DEFAULT_WEIGHTS = "random"
+CHOICES: Final = (
+    "auto, official, official:NAME, timm:NAME, torchvision:NAME ('mnasnet weights list' shows the "
+    "names), random, random:SEED, or a file or folder of weights"
+)
+_WORDS = ("auto", "official", "random")
 
 
 def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Weights:
     """Load the weights a choice means for a network.
 
     Args:
-        choice: `random` (seed 0), `random:SEED`, or a path: see `opening.open_weights`.
+        choice: `random` (seed 0), `random:SEED`, or a path: see `opening.open_weights`. Names of
+            published weights become paths before, see `resolve`.
         network: what they must fit.
         averaged: moving averages where the file has any; False takes the raw variables.
 
@@ -38,9 +47,16 @@ def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Wei
     """
     if is_random(choice):
         return initial_weights(network, _seed(choice))
-    if not choice:
-        raise WeightsError("weights '': use random, random:SEED, or a file or folder of weights")
-    return weights_of(open_choice(choice, averaged=averaged), network)
+    if not choice or not is_there(Path(choice)):
+        near = difflib.get_close_matches(choice, _WORDS, n=1)
+        hint = f"did you mean '{near[0]}'? Use" if near else "use"
+        raise WeightsError(f"no weights file '{choice}': {hint} {CHOICES}")
+    weights = weights_of(open_choice(choice, averaged=averaged), network)
+    known = checkpoint_of_file(Path(choice).name)
+    if known is None or known.source != weights.source.family:
+        return weights
+    licence = weights.source.licence or known.licence
+    return replace(weights, source=replace(weights.source, licence=licence))
 
 
 def open_choice(choice: str, *, averaged: bool = True) -> Found:

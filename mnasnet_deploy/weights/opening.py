@@ -23,7 +23,7 @@ from mnasnet_deploy.weights.source import WeightSource
 from mnasnet_deploy.weights.stored import Found, Place, Stored, collect
 from mnasnet_deploy.weights.tensorflow import from_official, is_official, resolve_prefix
 
-__all__ = ["open_weights"]
+__all__ = ["is_there", "open_weights"]
 
 MAX_SAFETENSORS_BYTES: Final = 2**32
 MAX_DEPTH: Final = 4
@@ -64,6 +64,14 @@ def open_weights(path: Path, *, averaged: bool = True) -> Found:
     if not stat.S_ISREG(mode):
         raise WeightsError(f"{path} is neither a file nor a folder")
     return _file(path, label, averaged=averaged)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, a folder, or a checkpoint of that prefix."""
+    try:
+        return path.exists() or path.with_name(f"{path.name}.index").exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _file(path: Path, label: str, *, averaged: bool) -> Found:

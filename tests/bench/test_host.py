@@ -175,7 +175,7 @@ def test_the_worker_is_light(tmp_path):
     ours = {name for name in loaded if name.startswith("mnasnet_deploy")}
     assert ours == {
         "mnasnet_deploy", "mnasnet_deploy.errors", "mnasnet_deploy.bench",
-        "mnasnet_deploy.bench.system", "mnasnet_deploy.bench.worker",
+        "mnasnet_deploy.bench.system", "mnasnet_deploy.bench.worker", "mnasnet_deploy.locking",
     }  # fmt: skip
     assert not {"numpy", "typer", "rich", "yaml"} & set(loaded)
 

@@ -85,6 +85,7 @@ def _by_hand(path: Path, photo: Path) -> np.ndarray:
         ("int8", {"softmax": True}),
     ],
 )
+@pytest.mark.slow
 def test_every_file_is_fed_as_it_asks_and_its_best_classes_are_named(
     make: Command, mnasnet: Command, scheme: str, options: dict[str, Any]
 ) -> None:

@@ -37,6 +37,7 @@ def test_without_a_scheme_it_is_float32_in_models(mnasnet: Command, models: Path
     ]
 
 
+@pytest.mark.slow
 def test_options_repeat_and_multiply(mnasnet: Command, models: Path) -> None:
     done = mnasnet(
         "export", "--variant", "small", "--variant", "a1", "--multiplier", "0.35",
@@ -124,7 +125,9 @@ def test_one_failure_sets_the_exit_code_and_the_rest_is_written(
         (("--res", "99999"), "resolution 99999"),
         (("--res", "big"), "big"),
         (("--classes", "0"), "classes 0"),
-        (("--weights", "nothing.safetensors"), "no weights file"),
+        (("--weights", "nothing.safetensors"), "torchvision:NAME"),
+        (("--weights", "oficial"), "did you mean 'official'"),
+        (("--weights", ""), "no weights file"),
         (("--weights", "random:x"), "seed"),
         (("--weights", "broken.safetensors"), "not a readable safetensors file"),
         (("--int8", "--calibration", "missing"), "missing"),

@@ -170,6 +170,7 @@ def test_a_full_disk_behind_standard_output_is_not_ready(tmp_path, arguments):
 @pytest.mark.skipif(sys.platform == "win32", reason="closes descriptors in a shell")
 @pytest.mark.parametrize("closing", ["2>&-", ">&-", ">&- 2>&-"])
 @pytest.mark.parametrize("arguments", ["variants", "show --res 1"])
+@pytest.mark.slow
 def test_closed_streams_are_no_bug(tmp_path, closing, arguments):
     done = subprocess.run(
         f"'{MNASNET}' {arguments} {closing}",
@@ -184,6 +185,7 @@ def test_closed_streams_are_no_bug(tmp_path, closing, arguments):
 
 @pytest.mark.processes
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.slow
 def test_completion_knows_commands_and_variants(tmp_path, shell):
     def complete(line, word):
         environment = {

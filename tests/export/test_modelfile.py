@@ -90,6 +90,7 @@ def test_facts_survive_the_way_through_the_file(content: bytes) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_noticed(
     content: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
@@ -164,6 +165,7 @@ def test_numbers_out_of_range_are_found_without_running_the_file(
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_file_that_breaks_the_runtime_breaks_a_child_only(
     content: bytes, file: Path, tmp_path: Path
 ) -> None:

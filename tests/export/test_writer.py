@@ -110,6 +110,7 @@ def test_softmax_gives_probabilities(scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("options", [Options(), Options(input="normalized"), Options(io="int8")])
 @pytest.mark.parametrize("variant", ["a1", "b1", "small", "mobilenet-v2"])
+@pytest.mark.slow
 def test_int8_runs_in_one_xnnpack_partition_squeeze_excite_included(
     variant: str, options: Options
 ) -> None:

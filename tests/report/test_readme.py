@@ -191,6 +191,7 @@ def test_no_record_can_end_the_table(make_record, building):
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
+@pytest.mark.slow
 def test_whatever_is_measured_what_is_written_checks_and_stays(data, make_record, building):
     """Several people write in turn, with the records and the files that each has."""
     contents = st.sampled_from(["first", "second"])

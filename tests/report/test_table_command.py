@@ -271,6 +271,7 @@ sys.exit(code)
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_the_table_runs_without_numpy_and_loads_little(measured, folder):
     _model("first")
     command = [sys.executable, "-c", BLOCKED]
