@@ -12,6 +12,7 @@ from mnasnet_deploy.bench import conditions, system
 from mnasnet_deploy.bench.conditions import CpuTimes
 from mnasnet_deploy.bench.device import Timing, Trial, launch_ms
 from mnasnet_deploy.errors import ModelFileError, NotReadyError
+from mnasnet_deploy.processor import ROOT
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
 
 __all__ = ["PATIENCE_S", "Host"]
@@ -64,7 +65,7 @@ class Host:
 
     patience_s: float = PATIENCE_S
     load_window_s: float = conditions.LOAD_WINDOW_S
-    root: Path = conditions.ROOT
+    root: Path = ROOT
 
     def info(self) -> DeviceInfo:
         """What this computer is.

@@ -149,10 +149,8 @@ def _labels_of_file(file: Path, images: dict[str, Path]) -> dict[Path, str]:
 
 def _split(line: str) -> tuple[str, str]:
     """The name, which may hold blanks, and the label behind the last blank or comma."""
-    last = None
-    for last in _SEPARATOR.finditer(line):
-        pass
-    return ("", "") if last is None else (line[: last.start()], line[last.end() :])
+    parts = list(_SEPARATOR.finditer(line))
+    return (line[: parts[-1].start()], line[parts[-1].end() :]) if parts else ("", "")
 
 
 def _read_lines(file: Path) -> list[tuple[int, str]]:

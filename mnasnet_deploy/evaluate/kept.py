@@ -122,9 +122,7 @@ class Kept:
             parts = content.get("parts")
             if not isinstance(parts, Mapping):
                 raise InputError("no parts")
-            return {
-                int(number): from_mapping(Part, part, "part") for number, part in parts.items()
-            }
+            return {int(number): from_mapping(Part, part, "part") for number, part in parts.items()}
         except (InputError, ValueError):
             # Work that cannot be used is done again, which is what a missing file means, too.
             return {}

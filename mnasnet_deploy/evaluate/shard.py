@@ -6,7 +6,6 @@ long it takes and nothing else.
 """
 
 import hashlib
-import platform
 import threading
 import time
 from collections import OrderedDict
@@ -26,6 +25,7 @@ from mnasnet_deploy.export.contract import Contract
 from mnasnet_deploy.export.images import SkippedImage, read_file
 from mnasnet_deploy.export.preprocessing import Pixels, decode, prepare, quiet_pillow
 from mnasnet_deploy.export.runtime import new_interpreter, run_model
+from mnasnet_deploy.processor import cpu_name
 from mnasnet_deploy.weights.source import Preprocessing
 
 __all__ = ["Answers", "ShardResult", "Subject", "Task", "evaluate_shard", "rank_of", "versions"]
@@ -113,7 +113,7 @@ class ShardResult:
         digest: sha256 over the content of the images, in order, unreadable ones as such.
         unreadable: images that count for no file.
         images_cpu_ms: processor time of reading, decoding and resizing, all images together.
-        machine: processor and system of the worker.
+        machine: processor of the worker.
     """
 
     shard: int
@@ -166,7 +166,7 @@ def evaluate_shard(task: Task) -> ShardResult:
         digest=shard.digest,
         unreadable=tuple(shard.unreadable),
         images_cpu_ms=images_cpu_ms,
-        machine=f"{platform.processor() or platform.machine()}, {platform.system()}",
+        machine=cpu_name(),
     )
 
 
@@ -292,5 +292,3 @@ def _interpreter(subject: Subject) -> Any:
 
 def _sizes() -> Iterator[int]:
     return (size for _, size in _kept.interpreters.values())
-
-

@@ -63,4 +63,4 @@ def mcnemar(only_first: int, only_second: int) -> float:
         return math.erfc(math.sqrt(distance * distance / discordant / 2))
     tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
     # Whole numbers: their quotient is right to the last digit, at any size.
-    return min(1.0, 2 * tail / 2**discordant)
+    return min(1.0, float(2 * tail / (1 << discordant)))

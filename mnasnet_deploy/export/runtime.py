@@ -50,7 +50,7 @@ def new_interpreter(
 
 
 def run_model(interpreter: Any, images: Iterable[_Array]) -> _Array:
-    """Run images [n, ...], one or more, one by one through the first input; returns [n, classes]."""
+    """Run images, one or more, one by one through the first input; returns [n, classes]."""
     taken = interpreter.get_input_details()[0]["index"]
     given = interpreter.get_output_details()[0]["index"]
     outputs = []
