@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mnasnet_deploy import __version__
-from mnasnet_deploy.bench.device import Device, Trial, launch_ms
+from mnasnet_deploy.bench.device import Device, Timing, Trial, launch_ms
 from mnasnet_deploy.bench.statistics import median, quantile
 from mnasnet_deploy.bench.verdict import (
     Evidence,
@@ -233,22 +233,37 @@ def _next_slots(measured: Sequence[_Measured], block: int) -> list[tuple[int, in
 def _launch(device: Device, one: _Measured, block: int, place: int) -> None:
     cell = one.candidate.cell
     timing = device.launch(cell.path, cell.settings, one.candidate.trial)
-    samples = timing.samples_ms
+    median_ms, p95_ms = _middle_and_tail(timing)
     one.launches.append(
         Launch(
             block=block,
             position=place,
             init_ms=timing.init_ms,
             first_ms=timing.first_ms,
-            samples_ms=samples,
-            median_ms=median(samples) if samples else 0.0,
-            p95_ms=quantile(samples, TAIL) if samples else 0.0,
+            samples_ms=timing.samples_ms,
+            median_ms=median_ms,
+            p95_ms=p95_ms,
             cpu_ms=timing.cpu_ms,
             discarded=timing.discarded,
+            summary=timing.summary,
+            facts=timing.facts,
+            output=timing.output,
         )
     )
     if timing.others_load is not None and not timing.discarded:
         one.others_load.append(timing.others_load)
+
+
+def _middle_and_tail(timing: Timing) -> tuple[float, float]:
+    """Median and 95th percentile of the measured runs in ms; 0 where there are none."""
+    samples, summary = timing.samples_ms, timing.summary
+    if samples:
+        return median(samples), quantile(samples, TAIL)
+    if summary is None:
+        return 0.0, 0.0
+    # Programs before TensorFlow 2.19 print neither; mean and longest are what comes nearest.
+    middle = summary.mean_ms if summary.median_ms is None else summary.median_ms
+    return middle, summary.max_ms if summary.p95_ms is None else summary.p95_ms
 
 
 def _finish(measured: Sequence[_Measured]) -> list[_Measured]:
@@ -287,6 +302,7 @@ def _record(
         canary=canary.candidate.cell.artifact.file,
         others_load=one.others_load,
         delegated=trial.delegated,
+        wrong_output=trial.wrong_output,
     )
     verdict, reasons = judge(evidence, cell.settings.launches)
     return Record(
@@ -304,6 +320,8 @@ def _record(
         peak_memory_mib=trial.peak_memory_mib,
         verdict=verdict,
         reasons=reasons,
+        operators=trial.operators,
+        command=trial.command,
     )
 
 

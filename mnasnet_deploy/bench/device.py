@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
+from mnasnet_deploy.results.record import Conditions, DeviceInfo, OperatorTime, Settings, Summary
 
 __all__ = ["Device", "Timing", "Trial", "launch_ms"]
 
@@ -20,6 +20,10 @@ class Trial:
         delegated: whether the delegate asked for took any operator; True where none was asked for
             or the runtime does not say.
         facts: what else it showed, in words.
+        wrong_output: how its answer to a fixed image differs from the one the file gives on this
+            computer; empty if it is right or was not looked at.
+        operators: of a run that timed each of them; empty where there was none.
+        command: how the program is called in a launch; empty on the host.
     """
 
     overhead_ms: float
@@ -27,6 +31,9 @@ class Trial:
     peak_memory_mib: float | None
     delegated: bool
     facts: tuple[str, ...] = ()
+    wrong_output: str = ""
+    operators: tuple[OperatorTime, ...] = ()
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +43,27 @@ class Timing:
     Attributes:
         init_ms: loading the file, delegate and tensors.
         first_ms: first inference.
-        samples_ms: every measured run in order; empty where the process did not get that far.
+        samples_ms: every measured run in order; empty where the process did not get that far or
+            keeps none.
+        summary: of the measured runs, where there are no samples.
         cpu_ms: processor time of one run, mean over the samples; None where unknown.
         others_load: share of all CPUs that other processes used meanwhile, 0 to 1; None where
             unknown.
         discarded: the state rule that voids the launch, starting with its name in capitals, or
             empty. Never decided by the latency.
+        facts: about this launch, in words.
+        output: all that the program printed; empty on the host.
     """
 
     init_ms: float
     first_ms: float
-    samples_ms: tuple[float, ...]
+    samples_ms: tuple[float, ...] = ()
+    summary: Summary | None = None
     cpu_ms: float | None = None
     others_load: float | None = None
     discarded: str = ""
+    facts: tuple[str, ...] = ()
+    output: str = ""
 
 
 class Device(Protocol):

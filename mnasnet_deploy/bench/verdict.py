@@ -42,7 +42,7 @@ MAX_FIRST = 1.1
 MAX_OTHERS_LOAD = 0.10
 MAX_DISCARDED = 1 / 3
 
-INVALID_REASONS: Final = ("DISCARDED", "NO-DELEGATE")
+INVALID_REASONS: Final = ("DISCARDED", "NO-DELEGATE", "WRONG-OUTPUT")
 NOISY_REASONS: Final = (
     "FEW-LAUNCHES",
     "WIDE-INTERVAL",
@@ -69,6 +69,8 @@ class Evidence:
         canary: name of its file.
         others_load: of the launches, share of all CPUs other processes used; empty where unknown.
         delegated: whether the delegate asked for took any operator.
+        wrong_output: how the answer differs from what the file says elsewhere; empty if it is right
+            or was not looked at.
     """
 
     launches: Sequence[Launch]
@@ -78,6 +80,7 @@ class Evidence:
     canary: str
     others_load: Sequence[float]
     delegated: bool
+    wrong_output: str = ""
 
 
 def counted(launches: Sequence[Launch]) -> list[Launch]:
@@ -146,6 +149,8 @@ def _invalid(evidence: Evidence, asked: int) -> list[str]:
         reasons.append(
             "NO-DELEGATE: XNNPACK took no operator of this file; measure it with --no-xnnpack"
         )
+    if evidence.wrong_output:
+        reasons.append(f"WRONG-OUTPUT: {evidence.wrong_output}")
     return reasons
 
 
@@ -191,19 +196,31 @@ def _spread(medians: Sequence[float]) -> list[str]:
 def _runs(launches: Sequence[Launch]) -> list[str]:
     """Reasons within the launches; a single bad one does not move a median of launches."""
     reasons = []
-    spread = median([variation(launch.samples_ms) for launch in launches])
+    spread = median([_variation(launch) for launch in launches])
     if spread > MAX_RUN_VARIATION:
         reasons.append(
             f"NOISY-RUNS: within a launch runs vary by {spread:.0%} (standard deviation over "
             f"mean), over {MAX_RUN_VARIATION:.0%}"
         )
-    first = median([launch.samples_ms[0] / launch.median_ms for launch in launches])
-    if first > MAX_FIRST:
+    firsts = [first / launch.median_ms for launch in launches if (first := _first_run_ms(launch))]
+    if firsts and (first := median(firsts)) > MAX_FIRST:
         reasons.append(
             f"SLOW-FIRST: the first measured run takes {first:.2f} times the median, the warm-up "
             "was too short"
         )
     return reasons
+
+
+def _variation(launch: Launch) -> float:
+    """Standard deviation of the measured runs over their mean."""
+    if launch.summary is None:
+        return variation(launch.samples_ms)
+    return launch.summary.std_ms / launch.summary.mean_ms if launch.summary.mean_ms else 0.0
+
+
+def _first_run_ms(launch: Launch) -> float | None:
+    """The first measured run; None where the program does not say."""
+    return launch.summary.first_run_ms if launch.summary else launch.samples_ms[0]
 
 
 def _machine(evidence: Evidence) -> list[str]:

@@ -2,6 +2,7 @@
 
 Format history (a record of an unknown format is not read, never guessed at):
     1  first.
+    2  phones: summaries where a program keeps no samples, its output, operators, gates let through.
 """
 
 import re
@@ -21,9 +22,11 @@ __all__ = [
     "Estimate",
     "Identified",
     "Launch",
+    "OperatorTime",
     "Record",
     "Scheme",
     "Settings",
+    "Summary",
     "Verdict",
     "check_identity",
     "instant",
@@ -31,7 +34,8 @@ __all__ = [
     "record_to_mapping",
 ]
 
-SCHEMA: Final = "mnasnet.record/1"
+SCHEMA: Final = "mnasnet.record/2"
+_READABLE: Final = ("mnasnet.record/1", SCHEMA)
 
 Scheme = Literal["float32", "float16", "dynamic-int8", "int8"]
 Verdict = Literal["valid", "noisy", "invalid"]
@@ -90,6 +94,7 @@ class DeviceInfo:
         memory_mib: installed memory.
         runtime: what ran the model, with version (`ai-edge-litert 2.3.0`).
         runtime_sha256: of the benchmark binary, empty where there is none.
+        build: fingerprint of the phone's system; empty on the host.
     """
 
     kind: Literal["host", "android", "software-phone"]
@@ -100,6 +105,7 @@ class DeviceInfo:
     memory_mib: int
     runtime: str
     runtime_sha256: str = ""
+    build: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +113,17 @@ class Settings:
     """How it was measured.
 
     Attributes:
-        profile: name of the device profile (`host`).
+        profile: `host`, and on phones what was forced: `stock` (nothing), `fixed` or `locked`.
         threads: of the interpreter.
-        delegate: `xnnpack` or `none` on the host.
+        delegate: `xnnpack` or `none` on the host; also `gpu`, `nnapi`, `external` on phones.
         cpus: logical CPUs the process was pinned to; empty for no pinning.
         warmup_runs, warmup_ms: at least this many runs and at least this long, not measured.
         runs, min_ms: at least this many measured runs and at least this long, per launch.
         launches, max_launches: process runs asked for, and the limit of the stop rule.
         seed: of the order of launches.
+        prepared: brightness, radios and power modes of the phone were set for the measurement.
+        allowed: gates that were let through by name (`LOW-BATTERY`).
+        ambient_c: temperature of the room as the operator gave it; None where not given.
     """
 
     profile: str
@@ -128,6 +137,9 @@ class Settings:
     launches: int
     max_launches: int
     seed: int
+    prepared: bool = False
+    allowed: tuple[str, ...] = ()
+    ambient_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +154,10 @@ class Conditions:
         governor: name of the frequency governor.
         temperature_c: hottest readable sensor.
         load: busy share of all CPUs just before, 0 to 1.
+        battery_percent: charge.
+        thermal_status: of Android: 0 none, 1 light to 6 shutdown.
         facts: anything else worth keeping, in words.
+        raw: everything the device said, as it said it; never a serial number.
     """
 
     time: str
@@ -152,7 +167,49 @@ class Conditions:
     governor: str | None = None
     temperature_c: float | None = None
     load: float | None = None
+    battery_percent: float | None = None
+    thermal_status: int | None = None
     facts: tuple[str, ...] = ()
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a program says of its measured runs when it keeps no samples. Times in ms.
+
+    Attributes:
+        runs: how many.
+        mean_ms, std_ms, min_ms, max_ms: of them; std is of the population.
+        median_ms, p5_ms, p95_ms: None where the program does not say.
+        first_run_ms: the first of them; None where the program does not say.
+    """
+
+    runs: int
+    mean_ms: float
+    std_ms: float
+    min_ms: float
+    max_ms: float
+    median_ms: float | None = None
+    p5_ms: float | None = None
+    p95_ms: float | None = None
+    first_run_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime:
+    """Time of one operator, from a profiled launch of its own (profiling slows the runs).
+
+    Attributes:
+        name: the layer it comes from (`block4/depthwise`), or what the runtime calls it.
+        kind: as the runtime calls it (`Convolution (NHWC, F32) IGEMM`).
+        mean_ms: in one run of the network.
+        share: of all operators, 0 to 1.
+    """
+
+    name: str
+    kind: str
+    mean_ms: float
+    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +221,14 @@ class Launch:
         position: place within the block, from 0.
         init_ms: loading the file, delegate and tensors.
         first_ms: first inference.
-        samples_ms: every measured run in order.
-        median_ms, p95_ms: of the samples.
+        samples_ms: every measured run in order; empty where `summary` takes their place.
+        median_ms, p95_ms: of the measured runs; where the program does not say, their mean and
+            longest.
         cpu_ms: processor time of one run, mean over the samples; None where unknown.
         discarded: the named state rule that voids it, or empty. Never decided by the latency.
+        summary: of the measured runs where there are no samples.
+        facts: about this launch, in words: mean clock, share of time at the highest.
+        output: all that the program printed; empty on the host.
     """
 
     block: int
@@ -179,6 +240,9 @@ class Launch:
     p95_ms: float
     cpu_ms: float | None = None
     discarded: str = ""
+    summary: Summary | None = None
+    facts: tuple[str, ...] = ()
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +279,9 @@ class Record:
         peak_memory_mib: peak resident memory of a separate launch, None where not measured.
         verdict: `valid`, `noisy` or `invalid`.
         reasons: why it is not `valid`, each starting with a name in capitals.
+        operators: of a profiled launch, in the order they run; empty where not measured.
+        command: how the program was called, one argument a word; empty on the host.
+        imported: the numbers were read from a log that was taken by hand.
         schema: the format.
     """
 
@@ -232,6 +299,9 @@ class Record:
     peak_memory_mib: float | None
     verdict: Verdict
     reasons: tuple[str, ...]
+    operators: tuple[OperatorTime, ...] = ()
+    command: str = ""
+    imported: bool = False
     schema: str = SCHEMA
 
 
@@ -271,7 +341,7 @@ def record_from_mapping(mapping: object) -> Record:
     if not isinstance(mapping, Mapping):
         raise InputError("not a JSON object")
     schema = mapping.get("schema")
-    if schema != SCHEMA:
+    if schema not in _READABLE:
         raise InputError(
             f"format {shorten(schema)} is not {SCHEMA!r} (written by another version?)"
         )

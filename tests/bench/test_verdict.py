@@ -17,7 +17,7 @@ from mnasnet_deploy.bench.verdict import (
     judge,
     missing_launches,
 )
-from mnasnet_deploy.results.record import Conditions, Launch
+from mnasnet_deploy.results.record import Conditions, Launch, Summary
 
 CALM = Conditions(time="2026-05-17T00:00:00+00:00", clock_limit_mhz=3000.0, clock_max_mhz=3000.0)
 QUIET = [4.50, 4.51, 4.49, 4.50, 4.52, 4.50, 4.51, 4.49, 4.50, 4.51]
@@ -55,6 +55,28 @@ def names(found):
     return [reason.partition(":")[0] for reason in found[1]]
 
 
+def summarised(median_ms, *, std_ms=0.05, first_run_ms=None):
+    """A launch of a program that keeps no samples."""
+    summary = Summary(
+        runs=50, mean_ms=median_ms, std_ms=std_ms, min_ms=median_ms, max_ms=median_ms,
+        first_run_ms=first_run_ms,
+    )  # fmt: skip
+    return replace(launch(median_ms), samples_ms=(), summary=summary)
+
+
+def test_a_program_that_keeps_no_samples_is_judged_by_its_summary():
+    quiet = [summarised(value, first_run_ms=value) for value in QUIET]
+    assert judge(evidence(launches=quiet), 10) == ("valid", ())
+    restless = [summarised(value, std_ms=1.0, first_run_ms=6.0) for value in QUIET]
+    assert names(judge(evidence(launches=restless), 10)) == ["NOISY-RUNS", "SLOW-FIRST"]
+
+
+def test_a_wrong_answer_makes_every_number_invalid():
+    found = judge(evidence(wrong_output="class 3 where class 17 is right"), 10)
+    assert found[0] == "invalid"
+    assert names(found) == ["WRONG-OUTPUT"]
+
+
 def test_a_quiet_measurement_is_valid_without_reasons():
     assert judge(evidence(), 10) == ("valid", ())
 
@@ -79,6 +101,7 @@ ALONE = {
     "BUSY": evidence(others_load=[0.01] * 4 + [0.2] * 6),
     "CLOCK-CAPPED": evidence(after=CAPPED),
     "NO-DELEGATE": evidence(delegated=False),
+    "WRONG-OUTPUT": evidence(wrong_output="class 3 where class 17 is right"),
     "DISCARDED": evidence(launches=[launch(discarded="HUNG (no answer)")] * 4 + [launch()] * 10),
 }
 

@@ -91,7 +91,7 @@ def test_broken_files_are_named_skipped_and_kept(make_record, tmp_path):
     broken = {
         "half.json": text[: len(text) // 2].encode(),
         "empty.json": b"",
-        "foreign.json": text.replace("mnasnet.record/1", "mnasnet.record/9").encode(),
+        "foreign.json": text.replace("mnasnet.record/2", "mnasnet.record/9").encode(),
         "renamed.json": text.encode(),
         "latin.json": b"\xe9\xe8",
         "deep.json": b"[" * 200_000,
