@@ -31,7 +31,8 @@ COMMANDS = {
     "classify": ("classify:classify", "Name what is on photos."),
     "bench": ("bench:bench", "Measure how long .tflite files take."),
     "log": ("log:log", "Read saved outputs of benchmark_model."),
-    "table": ("table:table", "Show the published grid with the measured latencies in it."),
+    "eval": ("eval:evaluate", "Measure how often .tflite files are right."),
+    "table": ("table:table", "Show the published grid with what was measured in it."),
     "results": ("results:app", "List and export the measurements on disk."),
     "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }

@@ -5,6 +5,7 @@ worker of a cluster run the very same. Interpreters are kept from shard to shard
 long it takes and nothing else.
 """
 
+import functools
 import hashlib
 import threading
 import time
@@ -59,7 +60,8 @@ class Subject:
     @property
     def key(self) -> str:
         """sha256 over the file and all that decides how it is judged."""
-        told = (self.sha256, self.contract, self.preprocessing, self.truth)
+        calibration = sorted(self.calibration)
+        told = (self.sha256, self.contract, self.preprocessing, self.truth, calibration)
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
@@ -135,6 +137,7 @@ class _Shard:
     digest: str = ""
 
 
+@functools.cache
 def versions() -> str:
     """What decides the answers beside the data: this tool and the runtime, with versions."""
     return f"mnasnet-deploy {__version__}, {RUNTIME} {metadata.version(RUNTIME)}"

@@ -65,6 +65,11 @@ class Loaded:
     accuracies: tuple[Accuracy, ...] = ()
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def everything(self) -> tuple[AnyRecord, ...]:
+        """Records of all kinds, oldest first."""
+        return tuple(newest_last((*self.records, *self.accuracies)))
+
 
 def new_id(now: datetime) -> str:
     """A fresh id that sorts by time: `20261124t035200123-9f86d081`.
