@@ -90,9 +90,10 @@ def _misfit(
         ways.append(f"names in the file ({_quoted(names[0])})")
     if folders:
         ways.append(f"{classes} folders in the order of the alphabet")
+    count = f"1 {what} does" if len(labels) == 1 else f"{len(labels)} {what}s do"
     return (
-        f"{len(labels)} {what}{'s' * (len(labels) != 1)} do not fit {classes} classes, such as "
-        f"{_quoted(strange)} (give {', or '.join(ways)})"
+        f"{count} not fit {classes} classes, such as {_quoted(strange)} (give "
+        f"{', or '.join(ways)})"
     )
 
 
