@@ -192,14 +192,14 @@ def _run(evaluation: "Evaluation", mapped: "Evaluate") -> None:
     try:
         with console.progress("evaluating", total - before) as advance:
             evaluation.run(mapped, advance)
-    except BaseException:  # Ctrl-C most of all
+    except KeyboardInterrupt:
         done = evaluation.done
         for candidate in evaluation.sound():
             share = evaluation.share_so_far(candidate)
             if share is not None and done < total:
                 console.say(f"{candidate.path.name}: {eval_view.share(share)} so far")
         console.say(
-            f"{done:,} of {total:,} evaluated and kept in {evaluation.results}: the same command "
+            f"interrupted: {done:,} of {total:,} evaluated and kept in {evaluation.results}: the same command "
             "goes on from there"
         )
         raise

@@ -1,6 +1,6 @@
 """A small labelled data set, files to hold against it, and the plain loop they are checked by."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from PIL import Image
 
 from mnasnet_deploy.arch.network import build_network
 from mnasnet_deploy.arch.variants import find_variant
+from mnasnet_deploy.export.build import Builder
 from mnasnet_deploy.export.graph import Options
 from mnasnet_deploy.export.images import load_calibration, load_pixels
 from mnasnet_deploy.export.modelfile import read
@@ -58,8 +59,6 @@ def weights_for(
     weights = initial_weights(network, seed)
     source = source or WeightSource(label="drawn.safetensors", trained=True)
     weights = replace(weights, source=source)
-    from mnasnet_deploy.export.build import Builder
-
     built = Builder(network, weights, Options()).build("float32")
     scores = run_model(
         new_interpreter(content=bytes(built.data)), built.facts.contract.feed(pixels)
@@ -111,6 +110,19 @@ def export(
     return {outcome.scheme: outcome.path for outcome in outcomes}
 
 
+def overflowing(path: Path) -> Path:
+    """A file of finite weights whose sums are not."""
+    network = build_network(
+        find_variant("a1").spec, multiplier=0.35, resolution=RESOLUTION, classes=CLASSES
+    )
+    weights = initial_weights(network)
+    kernel = np.where(np.arange(1280)[:, None] % 2, 3e38, -3e38).repeat(CLASSES, axis=1)
+    tensors = {**weights.tensors, "classifier.kernel": kernel.astype(np.float32)}
+    builder = Builder(network, replace(weights, tensors=tensors), Options())
+    path.write_bytes(builder.build("float32").data)
+    return path
+
+
 def foreign(model: Path, copy: Path) -> Path:
     """The same network as a file that says nothing of itself."""
     copy.write_bytes(without_facts(model.read_bytes()))
@@ -138,6 +150,3 @@ def plainly(model: Path, images: Iterable[tuple[Path, int]]) -> list[tuple[int, 
 def by_folder(folder: Path) -> list[tuple[Path, int]]:
     """Images with the number of their class folder `c0` to `c9`."""
     return [(path, int(path.parent.name[1:])) for path in sorted(folder.rglob("*.*"))]
-
-
-Make = Callable[..., dict[Scheme, Path]]

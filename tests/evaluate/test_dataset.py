@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_folders_are_labels(images):
     assert data.labels == tuple(f"c{number}" for number in range(10))
     assert (data.name, data.found, len(data.images), data.folders) == ("val", 300, 300, True)
     for image in data.images:
-        assert image.name == f"{data.labels[image.label]}/{os.path.basename(image.path)}"
+        assert image.name == f"{data.labels[image.label]}/{Path(image.path).name}"
     assert [len(shard) for shard in data.shards] == [SHARD_IMAGES, SHARD_IMAGES, 44]
     assert [image for shard in data.shards for image in shard] == list(data.images)
 
@@ -131,7 +132,7 @@ def test_images_beside_class_folders_are_named(images, tmp_path):
 
 def test_an_empty_folder_and_a_missing_one_are_refused(tmp_path):
     (tmp_path / "empty" / "cat").mkdir(parents=True)
-    with pytest.raises(ImageError, match="no JPEG or PNG images in .*empty"):
+    with pytest.raises(ImageError, match=r"no JPEG or PNG images in .*empty"):
         find_dataset(tmp_path / "empty")
     with pytest.raises(ImageError, match="cannot read image folder"):
         find_dataset(tmp_path / "nowhere")

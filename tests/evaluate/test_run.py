@@ -237,11 +237,11 @@ def test_they_are_refused_under_any_other_name_too(images, photos, models, tmp_p
     shutil.copy(next(photos.rglob("*.jpg")), folder / "c3" / "renamed.jpg")
     data = find_dataset(folder)
     require_uncalibrated(candidates_of(models.values(), data), data)
-    with pytest.raises(InputError, match="was calibrated on c3/renamed.jpg"):
+    with pytest.raises(InputError, match=r"was calibrated on c3/renamed\.jpg"):
         evaluated(models.values(), data, tmp_path / "results")
     # What was found is kept with what was done: the next run refuses at once.
     stopped = Counting()
-    with pytest.raises(InputError, match="was calibrated on c3/renamed.jpg"):
+    with pytest.raises(InputError, match=r"was calibrated on c3/renamed\.jpg"):
         evaluation_of(models.values(), data, tmp_path / "results").run(stopped)
     assert stopped.tasks == []
     found = evaluated(models.values(), data, tmp_path / "results", allow_calibration_images=True)

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,6 @@ from mnasnet_deploy.evaluate.shard import (
 )
 from mnasnet_deploy.evaluate.subject import WAYS, candidate
 from mnasnet_deploy.export import modelfile
-from mnasnet_deploy.export.build import Builder
 from mnasnet_deploy.export.contract import Contract
 from mnasnet_deploy.export.graph import Options
 from mnasnet_deploy.weights.source import WeightSource
@@ -153,19 +153,8 @@ def test_an_image_that_went_away_is_unreadable(images, models, tmp_path):
     assert (result.answers[0].tops, result.answers[0].error) == ((), "")
 
 
-def test_a_file_that_gives_nan_is_refused_by_name_and_the_others_go_on(
-    images, models, photos, tmp_path
-):
-    network = material.build_network(
-        material.find_variant("a1").spec, multiplier=0.35, resolution=96, classes=10
-    )
-    weights = material.initial_weights(network)
-    # Finite, as weights must be; their sums are not.
-    kernel = np.where(np.arange(1280)[:, None] % 2, 3e38, -3e38).repeat(10, axis=1)
-    tensors = weights.tensors | {"classifier.kernel": kernel.astype(np.float32)}
-    broken = tmp_path / "broken.tflite"
-    builder = Builder(network, replace(weights, tensors=tensors), Options())
-    broken.write_bytes(builder.build("float32").data)
+def test_a_file_that_gives_nan_is_refused_by_name_and_the_others_go_on(images, models, tmp_path):
+    broken = material.overflowing(tmp_path / "broken.tflite")
     data = find_dataset(images, samples=10)
     result = judged([broken, models["float32"]], data)[0]
     assert "broken.tflite: gives NaN or infinite scores on c" in result.answers[0].error
@@ -191,8 +180,7 @@ def test_a_file_that_changed_or_went_away_meanwhile_is_refused(images, models, t
 def test_images_of_the_calibration_are_named(images, models):
     data = find_dataset(images, samples=10)
     image = data.images[3]
-    with open(image.path, "rb") as file:
-        sha256 = hashlib.sha256(file.read()).hexdigest()
+    sha256 = hashlib.sha256(Path(image.path).read_bytes()).hexdigest()
     subject = replace(subject_of(models["int8"], data), calibration=frozenset({sha256}))
     result = evaluate_shard(Task(shard=0, subjects=(subject,), images=data.images))
     assert result.answers[0].calibration == (image.name,)
