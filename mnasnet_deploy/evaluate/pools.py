@@ -81,7 +81,7 @@ def _on_workers(client: Any, tasks: Iterable[Task], in_flight: int) -> Iterator[
     from distributed import KilledWorker, as_completed
 
     rest = iter(tasks)
-    futures = as_completed()
+    futures = as_completed(loop=client.loop)
     waiting = 0
 
     def fill() -> int:

@@ -130,19 +130,21 @@ def accuracy_legend(parts: Sequence[Part], accuracies: Iterable[Accuracy]) -> It
         parts: the table's.
         accuracies: at least those the table shows.
     """
-    shown = {cell.record for part in parts for row in part.rows for cell in row.cells}
-    used = [accuracy for accuracy in accuracies if accuracy.id in shown]
-    if not used:
+    ids = {accuracy.id for accuracy in accuracies}
+    cells = [c for part in parts for row in part.rows for c in row.cells if c.record in ids]
+    if not cells:
         return
     yield Legend(
         mark="measured, %",
         meaning="share of images whose first class is right, with Wilson's 95 % interval; newest "
         "evaluation of the file's present bytes",
     )
-    names = {name for accuracy in used for name in reason_names(accuracy.reasons)}
-    for mark, (name, meaning) in _MARKS.items():
-        if name in names:
+    marks = {mark for cell in cells for mark in cell.marks}
+    for mark, (_, meaning) in _MARKS.items():
+        if mark in marks:
             yield Legend(mark=mark, meaning=meaning)
+    if ABSENT in marks:
+        yield Legend(mark=ABSENT, meaning="the file is not here; of the last bytes it had")
 
 
 def format_share(share: Share) -> str:
