@@ -199,8 +199,8 @@ def _run(evaluation: "Evaluation", mapped: "Evaluate") -> None:
             if share is not None and done < total:
                 console.say(f"{candidate.path.name}: {eval_view.share(share)} so far")
         console.say(
-            f"interrupted: {done:,} of {total:,} evaluated and kept in {evaluation.results}: the same command "
-            "goes on from there"
+            f"interrupted: {done:,} of {total:,} evaluated and kept in {evaluation.results}: the "
+            "same command goes on from there"
         )
         raise
     seconds, now = time.perf_counter() - start, evaluation.done - before

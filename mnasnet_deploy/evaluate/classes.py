@@ -92,8 +92,7 @@ def _misfit(
         ways.append(f"{classes} folders in the order of the alphabet")
     count = f"1 {what} does" if len(labels) == 1 else f"{len(labels)} {what}s do"
     return (
-        f"{count} not fit {classes} classes, such as {_quoted(strange)} (give "
-        f"{', or '.join(ways)})"
+        f"{count} not fit {classes} classes, such as {_quoted(strange)} (give {', or '.join(ways)})"
     )
 
 

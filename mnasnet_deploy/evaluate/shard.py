@@ -248,9 +248,14 @@ def _judge(subject: Subject, shard: _Shard) -> tuple[list[int], list[int]]:
 
 
 def _feeder(contract: Contract) -> Callable[[Pixels], _Array]:
-    """`contract.feed`; for integers by a table of the 256 grey levels, which gives the same."""
+    """`contract.feed`; for integers by a table of the 256 grey levels, which gives the same.
+
+    What it returns is good until the next image.
+    """
     if contract.input_dtype == "float32":
-        return contract.feed
+        side = contract.resolution
+        scratch = np.empty((side, side, 3), np.float32)
+        return lambda pixels: contract.feed(pixels, scratch)
     levels = np.arange(256, dtype=np.uint8)
     table = contract.feed(np.repeat(levels[:, None], 3, axis=1))
     if (table == table[:, :1]).all():

@@ -1,6 +1,6 @@
 """Measured accuracies of a table: which column one belongs to, which one a cell shows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from mnasnet_deploy.report.measured import (
@@ -123,7 +123,7 @@ def accuracy_cell(setup: AccuracySetup, accuracies: Sequence[Accuracy], now: Now
     )
 
 
-def accuracy_legend(parts: Sequence[Part], accuracies: Iterable[Accuracy]) -> Iterator[Legend]:
+def accuracy_legend(parts: Sequence[Part], accuracies: Sequence[Accuracy]) -> Iterator[Legend]:
     """Explain what occurs in the columns of accuracies.
 
     Args:
