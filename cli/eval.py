@@ -111,6 +111,10 @@ def evaluate(
     images = find_dataset(data, labels, samples=samples, seed=seed)
     failed: _Failed = {}
     candidates = list(_candidates(paths, images, foreign, failed))
+    if foreign is not None and candidates and all(c.artifact.network for c in candidates):
+        raise InputError(
+            "--preprocessing and --levels are for files of other tools: these carry their own"
+        )
     if not allow_calibration_images:
         require_uncalibrated(candidates, images)
     found: list[Accuracy] = []

@@ -325,6 +325,7 @@ LIGHT_COMMANDS = [
     ["variants"],
     ["show", "--multiplier", "0.5"],
     ["export", "--help"],
+    ["eval", "--help"],
     ["table"],
     ["results", "list"],
     ["weights", "list"],

@@ -42,6 +42,7 @@ class DataSet:
         images: in shards of `SHARD_IMAGES`, each a sample of all classes.
         labels: each once, in the order of the alphabet.
         folders: the labels are class folders.
+        nested: no image lies in them but in folders of theirs, as one folder too high has it.
         found: how many images there are; more than `images` where only some were asked for.
         state: sha256 over names, labels, sizes and times of change: while it stays, what was done
             with the images holds.
@@ -51,6 +52,7 @@ class DataSet:
     images: tuple[LabelledImage, ...]
     labels: tuple[str, ...]
     folders: bool
+    nested: bool
     found: int
     state: str
 
@@ -105,6 +107,7 @@ def find_dataset(
         images=images,
         labels=tuple(known),
         folders=labels is None,
+        nested=labels is None and all(len(below.parts) > 2 for below in relative.values()),
         found=len(paths),
         state=_state(images, known),
     )

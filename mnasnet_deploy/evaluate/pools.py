@@ -4,6 +4,7 @@ All three map the same function over the same tasks; results come in no order.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -18,6 +19,7 @@ Evaluate = Callable[[Iterable[Task]], Iterator[ShardResult]]
 """Takes tasks one by one, as there is room for them."""
 
 CONNECT_TIMEOUT_S = 10
+_ADDRESS = re.compile(r"([a-z]+://)?[^\s/]+:\d{1,5}", re.ASCII)
 # Enough in flight that a worker never waits for its next task.
 TASKS_A_THREAD = 2
 
@@ -53,6 +55,10 @@ def on_cluster(address: str) -> Iterator[Evaluate]:
         InputError: `distributed` is not installed, or this is no address.
         NotReadyError: nobody answers there, or no worker is connected.
     """
+    if not _ADDRESS.fullmatch(address):
+        raise InputError(
+            f"--cluster {address}: no address of a scheduler (such as tcp://host:8786)"
+        )
     try:
         from distributed import Client
     except ImportError:

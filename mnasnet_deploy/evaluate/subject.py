@@ -115,7 +115,8 @@ def candidate(
     try:
         truth = match_classes(data.labels, contract.classes, names, folders=data.folders)
     except InputError as error:
-        raise InputError(f"{model.path.name}: {error}") from None
+        hint = "; is one of these folders the right --data?" if data.nested else ""
+        raise InputError(f"{model.path.name}: {error}{hint}") from None
     calibration = _calibration(model)
     return Candidate(
         subject=Subject(

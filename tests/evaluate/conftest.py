@@ -1,8 +1,11 @@
-"""The data set and the files, made once."""
+"""The data set and the files, made once; shards are small here."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mnasnet_deploy.evaluate import dataset
 
 from . import material
 
@@ -15,9 +18,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _small_shards() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "SHARD_IMAGES", material.SHARD_IMAGES)
+        yield
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three hundred labelled images, three shards. Not to be changed."""
+    """Ninety labelled images, three shards. Not to be changed."""
     folder = tmp_path_factory.mktemp("data") / "val"
     material.write_images(folder)
     return folder

@@ -38,7 +38,7 @@ def cluster():
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many") / "val"
-    material.write_images(folder, count=1200, seed=3)
+    material.write_images(folder, count=480, seed=3)
     return folder
 
 
@@ -87,7 +87,7 @@ def test_the_command_spreads_over_a_cluster(cluster, mnasnet, many, models, here
     assert run.code == 0, run.err
     assert f"top-1 measured {here[0].top1.percent:.1f}" in run.out
     again = mnasnet("eval", *models.values(), "--data", many, "--results", tmp_path, "--jobs", "1")
-    assert "2,400 of 2,400 kept from before" in again.err
+    assert "960 of 960 kept from before" in again.err
     assert again.out == run.out
 
 
@@ -125,9 +125,9 @@ def test_ctrl_c_on_a_cluster_keeps_what_is_done(cluster, many, models, here, tmp
 
     with pytest.raises(KeyboardInterrupt), on_cluster(cluster.scheduler_address) as evaluate:
         evaluation.run(evaluate, stop)
-    assert evaluation.done == 128
+    assert evaluation.done == 32
     again = evaluation_of(models.values(), find_dataset(many), tmp_path)
-    assert again.done == 128
+    assert again.done == 32
     with on_cluster(cluster.scheduler_address) as evaluate:
         again.run(evaluate)
     assert all(map(same_finding, again.accuracies(), here))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mnasnet_deploy.errors import ImageError, InputError
-from mnasnet_deploy.evaluate.dataset import SHARD_IMAGES, find_dataset
+from mnasnet_deploy.evaluate.dataset import find_dataset
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def flat(images, tmp_path):
 def test_folders_are_labels(images):
     data = find_dataset(images)
     assert data.labels == tuple(f"c{number}" for number in range(10))
-    assert (data.name, data.found, len(data.images), data.folders) == ("val", 300, 300, True)
+    assert (data.name, data.found, len(data.images), data.folders) == ("val", 90, 90, True)
     for image in data.images:
         assert image.name == f"{data.labels[image.label]}/{Path(image.path).name}"
-    assert [len(shard) for shard in data.shards] == [SHARD_IMAGES, SHARD_IMAGES, 44]
+    assert [len(shard) for shard in data.shards] == [32, 32, 26]
     assert [image for shard in data.shards for image in shard] == list(data.images)
 
 
@@ -52,7 +52,7 @@ def test_the_order_is_the_same_every_time_and_another_with_another_seed(images):
 def test_samples_are_the_first_of_the_order(images):
     some = find_dataset(images, samples=20)
     assert some.images == find_dataset(images).images[:20]
-    assert some.found == 300
+    assert some.found == 90
     assert some.labels == find_dataset(images).labels
     assert some.state != find_dataset(images).state
 
@@ -126,7 +126,7 @@ def test_images_beside_class_folders_are_named(images, tmp_path):
     copy = tmp_path / "val"
     shutil.copytree(images, copy)
     shutil.copy(next(copy.rglob("*.jpg")), copy / "stray.jpg")
-    with pytest.raises(ImageError, match=r"1 of 301 images in .* no class folder, such as stray"):
+    with pytest.raises(ImageError, match=r"1 of 91 images in .* no class folder, such as stray"):
         find_dataset(copy)
 
 

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc"),
 ]
-COPIES = 6
+COPIES = 20
 PATIENCE_S = 60.0
 
 

@@ -69,10 +69,11 @@ def test_every_answer_is_that_of_a_plain_loop(images, models):
         found = pairs(results, place, data)
         assert found == expected(path, images)
         # The data says something: right and wrong, and more than one class.
-        assert 5 < sum(rank == 1 for _, rank in found.values()) < 295
+        assert 2 < sum(rank == 1 for _, rank in found.values()) < 85
         assert len({top for top, _ in found.values()}) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["timm", "torchvision-232"])
 def test_photos_are_prepared_as_the_weights_of_each_file_ask(way, images, photos, tmp_path):
     family = way.partition("-")[0]
@@ -92,6 +93,7 @@ def test_photos_are_prepared_as_the_weights_of_each_file_ask(way, images, photos
     assert pairs(results, 0, data) != pairs(results, 1, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
