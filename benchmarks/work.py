@@ -6,7 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from measure import repeat
 
 from mnasnet_deploy import atomic
 from mnasnet_deploy.arch.counts import count_network
-from mnasnet_deploy.arch.network import Network, build_network
+from mnasnet_deploy.arch.network import Network, Padding, build_network
 from mnasnet_deploy.arch.variants import find_variant
 from mnasnet_deploy.export.build import Builder
 from mnasnet_deploy.export.graph import Options
@@ -27,6 +27,7 @@ from mnasnet_deploy.weights.initial import initial_weights
 
 ORIGINAL = Options(input="normalized")
 SCHEMES: tuple[Scheme, ...] = ("float32", "float16", "dynamic-int8", "int8")
+PADDINGS: tuple[Padding, Padding] = ("symmetric", "same")
 SETTLE_S = 0.5
 
 
@@ -160,6 +161,20 @@ def write_pair(size: Size, scheme: Scheme, folder: Path) -> tuple[Path, Path]:
     write_ours(network, weights, scheme, images, ours)
     write_theirs(network, weights, scheme, images, theirs)
     return ours, theirs
+
+
+def write_paddings(size: Size, scheme: Scheme, folder: Path) -> tuple[Path, Path]:
+    """The file of weights that want padding on all sides, and of the same ones that want SAME."""
+    network = size.network
+    weights = initial_weights(network)
+    images = synthetic_calibration(size.images, size.resolution) if scheme == "int8" else None
+    paths = []
+    for padding in PADDINGS:
+        source = replace(weights.source, padding=padding)
+        path = folder / f"{padding}_{scheme}.tflite"
+        write_ours(network, replace(weights, source=source), scheme, images, path)
+        paths.append(path)
+    return paths[0], paths[1]
 
 
 def pair_latencies(ours: Path, theirs: Path, blocks: int, block_s: float, flip: bool) -> list[Any]:

@@ -14,8 +14,6 @@ from mnasnet_deploy.errors import MnasnetError
 if TYPE_CHECKING:
     from mnasnet_deploy.weights.source import Preprocessing
 
-PUBLISHED = ("official:", "timm:", "torchvision:")
-
 __all__ = ["Asked", "NoEma", "complete", "preprocessing_of"]
 
 NoEma = Annotated[
@@ -52,7 +50,9 @@ def complete(
     open_ends = (asked.variant, asked.multiplier, asked.classes, asked.res)
     if grid or spec or all(open_ends) or not Path(choice).name:
         return asked
-    if choice.startswith(PUBLISHED):
+    from mnasnet_deploy.weights.resolve import is_named
+
+    if is_named(choice):
         return _as_published(asked, choice)
     from mnasnet_deploy.weights.choice import is_random, open_choice
     from mnasnet_deploy.weights.identity import identify, shapes_of

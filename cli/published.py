@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnasnet_deploy.weights.fetch import Progress
     from mnasnet_deploy.weights.resolve import Resolved
 
-__all__ = ["BaseUrl", "Offline", "fetching", "published_weights"]
+__all__ = ["BaseUrl", "Offline", "fetching", "published_file", "published_weights"]
 
 Offline = Annotated[
     bool,
@@ -71,7 +71,8 @@ def published_weights(
         What `load_weights` takes, for each network.
 
     Raises:
-        MnasnetError: there are none, or they cannot be fetched; never for `auto`.
+        MnasnetError: there are none, or they cannot be fetched, neither for `auto`; or the cache
+            holds a file that changed.
     """
     from mnasnet_deploy.weights.fetch import Fetcher
     from mnasnet_deploy.weights.resolve import is_published, resolve_all
@@ -89,6 +90,23 @@ def published_weights(
         )
     _warn(resolved)
     return [one.weights for one in resolved]
+
+
+def published_file(source: str, *, offline: bool, base_url: str) -> str:
+    """Turn the name of a published file into its path; anything else stays as it is.
+
+    Raises:
+        MnasnetError: there is none of that name, or it cannot be fetched.
+    """
+    from mnasnet_deploy.weights.catalog import find_checkpoint
+    from mnasnet_deploy.weights.fetch import Fetcher
+    from mnasnet_deploy.weights.resolve import is_named
+
+    if not is_named(source):
+        return source
+    fetcher = Fetcher(offline=offline, base_url=base_url)
+    with fetching() as progress:
+        return str(fetcher.fetch(find_checkpoint(source), progress).path)
 
 
 def _warn(resolved: "Sequence[Resolved]") -> None:

@@ -213,13 +213,7 @@ def _names() -> list[str]:
 
 
 def _accuracies(found: "Sequence[Accuracy]") -> str:
-    return (
-        ", ".join(
-            f"{one.top1:.1f}" + (f"/{one.top5:.1f}" if one.top5 is not None else "")
-            for one in found
-        )
-        or "-"
-    )
+    return ", ".join(one.short for one in found) or "-"
 
 
 def _line(outcome: "Fetched") -> str:

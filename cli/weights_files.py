@@ -11,6 +11,7 @@ from . import console
 from .foreign import Asked, NoEma, complete
 from .networks import Classes, Divisor, MinDepth, Multipliers, Resolutions, Specs, Variants
 from .networks import one_network as choose
+from .published import BaseUrl, Offline, published_file
 
 if TYPE_CHECKING:
     from mnasnet_deploy.arch.network import Network
@@ -23,16 +24,23 @@ CHECK_SCHEMA = "mnasnet.weights-check/1"
 MAX_SHOWN = 12
 
 Source = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="SRC",
-        help="Checkpoint (.tgz, folder, prefix), SavedModel, .pth, .safetensors, .keras or .h5.",
+        help="Checkpoint (.tgz, folder, prefix), SavedModel, .pth, .safetensors, .keras or .h5; or "
+        "a name that 'mnasnet weights list' shows.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def show(source: Source, no_ema: NoEma = False, json: Json = False) -> None:
+def show(
+    source: Source,
+    no_ema: NoEma = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
+    json: Json = False,
+) -> None:
     """Show what a file of weights is, which network it is of, and how it wants to be used.
 
     Example:
@@ -40,11 +48,12 @@ def show(source: Source, no_ema: NoEma = False, json: Json = False) -> None:
     """
     from mnasnet_deploy.weights.choice import open_choice
 
-    found = open_choice(str(source), averaged=not no_ema)
+    source = published_file(source, offline=offline, base_url=base_url)
+    found = open_choice(source, averaged=not no_ema)
     if json:
         console.emit_json(_mapping(found))
     else:
-        console.out(_text(found))
+        console.out(_text(found, source))
 
 
 def check(
@@ -57,6 +66,8 @@ def check(
     divisor: Divisor = 8,
     min_depth: MinDepth = None,
     no_ema: NoEma = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
     json: Json = False,
 ) -> None:
     """Hold a file of weights against a network and list where it differs.
@@ -69,7 +80,8 @@ def check(
     from mnasnet_deploy.weights.choice import open_choice, weights_of
     from mnasnet_deploy.weights.identity import differences, shapes_of
 
-    found = open_choice(str(source), averaged=not no_ema)
+    source = published_file(source, offline=offline, base_url=base_url)
+    found = open_choice(source, averaged=not no_ema)
     network = _network(
         source, variant, multiplier, res, classes, spec, divisor, min_depth, averaged=not no_ema
     )
@@ -92,13 +104,13 @@ def check(
             }
         )
     else:
-        console.out(_text(found))
+        console.out(_text(found, source))
         console.out("\n".join(_shown(lines) if problem else [f"fits {_name(network)}"]))
     if problem:
         many = f" in {len(lines)} places" if len(lines) > 1 else ""
         if not lines or len(problem) < 400:
             raise WeightsError(problem)
-        raise WeightsError(f"{found.source.label} differs from {_name(network)}{many}")
+        raise WeightsError(f"{found.name} differs from {_name(network)}{many}")
 
 
 def convert(
@@ -114,6 +126,8 @@ def convert(
     divisor: Divisor = 8,
     min_depth: MinDepth = None,
     no_ema: NoEma = False,
+    offline: Offline = False,
+    base_url: BaseUrl = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write weights of any kind as a canonical .safetensors file that keeps where they come from.
@@ -130,7 +144,8 @@ def convert(
     from mnasnet_deploy.weights.canonical import write_safetensors
     from mnasnet_deploy.weights.choice import open_choice, weights_of
 
-    found = open_choice(str(source), averaged=not no_ema)
+    source = published_file(source, offline=offline, base_url=base_url)
+    found = open_choice(source, averaged=not no_ema)
     network = _network(
         source, variant, multiplier, res, classes, spec, divisor, min_depth, averaged=not no_ema
     )
@@ -138,7 +153,7 @@ def convert(
     write_safetensors(target, weights)
     for note in weights.source.notes:
         console.say(f"note: {note}")
-    console.out(f"{target}  {_name(network)}  from {found.kind} {found.source.label}")
+    console.out(f"{target}  {_name(network)}  from {found.kind} {found.name}")
 
 
 def _shown(lines: list[str]) -> list[str]:
@@ -148,7 +163,7 @@ def _shown(lines: list[str]) -> list[str]:
 
 
 def _network(
-    source: Path,
+    source: str,
     variant: list[str] | None,
     multiplier: list[str] | None,
     res: list[int] | None,
@@ -160,7 +175,7 @@ def _network(
     averaged: bool,
 ) -> "Network":
     asked = Asked(variant, multiplier, classes, res)
-    asked = complete(asked, str(source), averaged=averaged, spec=spec, grid=False)
+    asked = complete(asked, source, averaged=averaged, spec=spec, grid=False)
     return choose(
         variant=asked.variant,
         multiplier=asked.multiplier,
@@ -188,6 +203,7 @@ def _mapping(found: "Found") -> dict[str, Any]:
     known = identify(shapes_of(found.tensors))
     return {
         "schema": SCHEMA,
+        "name": found.name,
         "kind": found.kind,
         "network": known.spec.name if known else None,
         "multiplier": render_multiplier(known.multiplier) if known else None,
@@ -202,7 +218,8 @@ def _mapping(found: "Found") -> dict[str, Any]:
     }
 
 
-def _text(found: "Found") -> str:
+def _text(found: "Found", path: str) -> str:
+    from mnasnet_deploy.weights.choice import published_as
     from mnasnet_deploy.weights.identity import identify, shapes_of
 
     source = found.source
@@ -211,7 +228,7 @@ def _text(found: "Found") -> str:
     averages = {True: "moving averages", False: "raw variables", None: "not said"}
     epsilon = source.batch_norm_epsilon
     rows = [
-        ("file", f"{source.label}, {found.kind}"),
+        ("file", f"{found.name}, {found.kind}"),
         ("network", str(known) if known else "none that is known here"),
         ("tensors", f"{len(found.tensors)}, {values:,} values"),
         ("trained", f"on {source.dataset or 'unknown data'}" if source.trained else "UNTRAINED"),
@@ -220,8 +237,14 @@ def _text(found: "Found") -> str:
         ("epsilon", f"{epsilon:g}" if epsilon else "the architecture's own"),
         ("photos", str(source.preprocessing)),
     ]
+    if source.label != found.name:
+        rows.append(("made from", source.label))
     if source.licence:
         rows.append(("licence", source.licence))
+    if known_as := published_as(source, Path(path)):
+        rows.append(("published", str(known_as.published)))
+        rows += [("measured", str(accuracy)) for accuracy in known_as.measured]
+        rows += [("note", known_as.note)] if known_as.note else []
     rows += [("note", note) for note in source.notes]
     if found.unused:
         rows.append(("unused", ", ".join(found.unused)))

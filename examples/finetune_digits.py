@@ -7,7 +7,7 @@ The pictures are scikit-learn's digits (1,797 of them, 8 x 8 pixels, enlarged). 
 cores. What it shows: a Keras model of any network here is `keras_model(network, weights)`; it is
 trained as any other; the saved file goes back through `mnasnet export --weights FILE.keras`, which
 finds variant, multiplier, classes and resolution in it. `--start` takes over everything but the
-classifier from weights of 1000 classes, of any kind `mnasnet export --weights` takes.
+classifier from weights of 1000 classes, a file or folder of any kind that `mnasnet export` reads.
 
 Needs the extra `tensorflow` and scikit-learn: pip install 'mnasnet-deploy[tensorflow]' scikit-learn
 """
@@ -124,9 +124,8 @@ def train(
     model = keras_model(network, weights)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = (
-                0.9  # a thousand steps in all: 0.99 would still remember the first ones
-            )
+            # A thousand steps in all: 0.99 would still remember the first ones.
+            layer.momentum = 0.9
     steps = epochs * 5 * -(-len(pixels[HELD_OUT:]) // BATCH)  # of five shifted copies
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),

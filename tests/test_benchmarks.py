@@ -13,14 +13,15 @@ RUN = Path(__file__).parents[1] / "benchmarks" / "run.py"
 @pytest.mark.tensorflow
 @pytest.mark.processes
 def test_the_quick_benchmark_prints_a_table_of_the_rows_asked_for(tmp_path):
-    rows = ["--only", "float32", "--only", "cold", "--only", "startup", "--only", "memory"]
+    rows = ["--only", "float32", "--only", "cold", "--only", "startup", "--only", "memory",
+            "--only", "padding"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, RUN, "--quick", *rows],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 5  # head, and startup has two rows
+    assert len(lines) == 2 + 5 + 4  # head; startup has two rows, padding one for each scheme
     assert all(line.rstrip(" |").endswith(("reached", "missed")) for line in lines[2:])
     assert "not a measurement" in done.stdout
     assert str(tmp_path) not in done.stdout

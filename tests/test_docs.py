@@ -90,6 +90,17 @@ def test_the_readme_opens_with_the_two_commands():
     assert BLOCKS[0] == "make demo\nmake test\n"
 
 
+def test_the_demo_fetches_nothing_but_packages():
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndemo:")[2]
+    exports = [
+        line
+        for line in recipe.partition("\n\n")[0].splitlines()
+        if re.search(r"mnasnet (export|weights|eval)", line)
+    ]
+    assert exports
+    assert all("--weights random" in line for line in exports)
+
+
 def test_every_command_is_in_the_readme():
     missing = [name for name in COMMANDS if f"mnasnet {name}" not in README]
     assert missing == []

@@ -24,6 +24,7 @@ __all__ = [
     "checkpoints",
     "find_checkpoint",
     "fits",
+    "nearest",
 ]
 
 Source = Literal["official", "timm", "torchvision"]
@@ -56,6 +57,15 @@ class Accuracy:
     top1: float
     top5: float | None = None
     source: str
+
+    def __str__(self) -> str:
+        """In words, `75.5/92.6 % (source)`."""
+        return f"{self.short} % ({self.source})"
+
+    @property
+    def short(self) -> str:
+        """`75.5/92.6`, or `66.0` where no one says a top-5."""
+        return f"{self.top1:.1f}" + (f"/{self.top5:.1f}" if self.top5 is not None else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +131,16 @@ def find_checkpoint(name: str) -> Checkpoint:
     found = _by_name().get(name.strip())
     if found is not None:
         return found
-    near = difflib.get_close_matches(name.strip(), _by_name(), n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    near = nearest(name.strip())
+    hint = f"did you mean '{near}'? " if near else ""
     raise WeightsError(f"unknown weights '{name}': {hint}'mnasnet weights list' shows all")
+
+
+def nearest(name: str) -> str:
+    """The name of the checkpoint that someone who wrote this may have meant, or nothing."""
+    known = [each for each in _by_name() if name and each.startswith(name)]
+    near = known[:1] or difflib.get_close_matches(name, _by_name(), n=1)
+    return _by_name()[near[0]].name if near else ""
 
 
 def checkpoint_of_file(file: str) -> Checkpoint | None:

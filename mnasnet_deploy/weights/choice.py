@@ -9,7 +9,7 @@ from typing import Final
 from mnasnet_deploy.arch.network import Network, build_network, render_multiplier
 from mnasnet_deploy.errors import WeightsError
 from mnasnet_deploy.weights.canonical import Weights, check, tensor_shapes
-from mnasnet_deploy.weights.catalog import checkpoint_of_file
+from mnasnet_deploy.weights.catalog import Checkpoint, checkpoint_of_file, nearest
 from mnasnet_deploy.weights.identity import Identity, identify, shapes_of
 from mnasnet_deploy.weights.initial import MAX_SEED, initial_weights
 from mnasnet_deploy.weights.opening import is_there, open_weights
@@ -22,6 +22,7 @@ __all__ = [
     "load_source",
     "load_weights",
     "open_choice",
+    "published_as",
     "weights_of",
 ]
 
@@ -48,21 +49,17 @@ def load_weights(choice: str, network: Network, *, averaged: bool = True) -> Wei
     if is_random(choice):
         return initial_weights(network, _seed(choice))
     if not choice or not is_there(Path(choice)):
-        near = difflib.get_close_matches(choice, _WORDS, n=1)
+        near = [*difflib.get_close_matches(choice, _WORDS, n=1), *filter(None, [nearest(choice)])]
         hint = f"did you mean '{near[0]}'? Use" if near else "use"
         raise WeightsError(f"no weights file '{choice}': {hint} {CHOICES}")
-    weights = weights_of(open_choice(choice, averaged=averaged), network)
-    known = checkpoint_of_file(Path(choice).name)
-    if known is None or known.source != weights.source.family:
-        return weights
-    licence = weights.source.licence or known.licence
-    return replace(weights, source=replace(weights.source, licence=licence))
+    return weights_of(open_choice(choice, averaged=averaged), network)
 
 
 def open_choice(choice: str, *, averaged: bool = True) -> Found:
     """What is in the file or folder a choice names; see `opening.open_weights`.
 
-    The last one stays at hand: several networks are often made of one file.
+    A published file brings its licence, which few of them hold. The last file stays at hand:
+    several networks are often made of one.
     """
     path = Path(choice)
     try:
@@ -77,7 +74,17 @@ def open_choice(choice: str, *, averaged: bool = True) -> Found:
 
 @functools.lru_cache(maxsize=1)
 def _opened(path: Path, averaged: bool, _state: tuple[int, int]) -> Found:
-    return open_weights(path, averaged=averaged)
+    found = open_weights(path, averaged=averaged)
+    known = published_as(found.source, path)
+    if known is None or found.source.licence:
+        return found
+    return replace(found, source=replace(found.source, licence=known.licence))
+
+
+def published_as(source: WeightSource, path: Path) -> Checkpoint | None:
+    """The published checkpoint that a file is by its name and by whose it is, or None."""
+    known = checkpoint_of_file(path.name)
+    return known if known and known.source == source.family else None
 
 
 def load_source(choice: str, network: Network, *, averaged: bool = True) -> WeightSource:
@@ -99,7 +106,7 @@ def weights_of(found: Found, network: Network) -> Weights:
         WeightsError: it is of another network, which is named where it is known; or tensors are
             left unused or unfilled, mis-shaped, or not finite: all are listed.
     """
-    label = found.source.label
+    label = found.name
     known = identify(shapes_of(found.tensors), specs=(network.spec,), asked=network.multiplier)
     if known and not found.unused and not _is_of(known, network):
         raise WeightsError(_mismatch(label, known, network))

@@ -181,6 +181,7 @@ def _found(
         epsilon = PYTORCH_EPSILON
         notes = (*notes, f"it does not say its epsilon: {epsilon:g}, PyTorch's, as its padding")
     return Found(
+        name=label,
         kind=kind,
         tensors=tensors,
         places={canonical: place.name for canonical, place in places.items()},

@@ -1,11 +1,13 @@
 """A file or folder of weights of any kind -> what is in it. Its content decides, not its name."""
 
+import contextlib
+import itertools
 import json
 import re
 import stat
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Final
 
 from safetensors import SafetensorError, deserialize
 
-from mnasnet_deploy.errors import WeightsError
+from mnasnet_deploy.errors import NotReadyError, WeightsError
 from mnasnet_deploy.weights import keras, pytorch
 from mnasnet_deploy.weights.archive import extract
 from mnasnet_deploy.weights.bundle import INDEX_MAGIC, read_bundle
@@ -27,6 +29,10 @@ __all__ = ["is_there", "open_weights"]
 
 MAX_SAFETENSORS_BYTES: Final = 2**32
 MAX_DEPTH: Final = 4
+MAX_NAMES: Final = 10_000
+_MARKS: Final = frozenset(
+    ("checkpoint", "saved_model.pb", "model.safetensors", "pytorch_model.bin")
+)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BUNDLE_FILE = re.compile(r"(?P<prefix>.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 _SAFETENSORS_TYPES = {
@@ -56,7 +62,9 @@ def open_weights(path: Path, *, averaged: bool = True) -> Found:
     except (FileNotFoundError, NotADirectoryError):
         if path.with_name(f"{label}.index").is_file():
             return _bundle(path, label, averaged=averaged)
-        raise WeightsError(f"no weights file {path}") from None
+        others = sorted(path.parent.glob("*.index")) if path.parent.is_dir() else []
+        beside = f"; beside it lie {', '.join(each.stem for each in others[:8])}" if others else ""
+        raise WeightsError(f"no weights file {path}{beside}") from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot read {path}: {error}") from None
     if stat.S_ISDIR(mode):
@@ -86,7 +94,7 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
         return _safetensors(path, label)
     if tail == INDEX_MAGIC or (_BUNDLE_FILE.fullmatch(path.name) and _index_of(path).is_file()):
         return _bundle(_index_of(path).with_suffix(""), label, averaged=averaged)
-    if path.name == "saved_model.pb":
+    if path.name in ("saved_model.pb", "checkpoint"):
         return _folder(path.parent, path.resolve().parent.name, averaged=averaged)
     if head.startswith(_HDF5):
         return keras.from_h5(path, label)
@@ -99,7 +107,7 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
     if head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or head[:6] == b"\xfd7zXZ\0" or (
         head[257:262] == b"ustar"
     ):  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="mnasnet-") as folder:
+        with _temporary_folder(label) as folder:
             unpacked = Path(folder) / "archive"
             extract(path, unpacked)
             try:
@@ -109,6 +117,19 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
                     raise
                 raise WeightsError(f"{label}: {error}") from error
     raise WeightsError(f"{label} holds no weights of a kind known here: give {KNOWN}")
+
+
+@contextlib.contextmanager
+def _temporary_folder(label: str) -> Iterator[str]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="mnasnet-")
+    except OSError as error:
+        raise NotReadyError(
+            f"{label} cannot be unpacked: {error.strerror or error} (set TMPDIR to a folder that "
+            "can be written)"
+        ) from error
+    with folder as name:
+        yield name
 
 
 def _index_of(path: Path) -> Path:
@@ -123,7 +144,8 @@ def _folder(path: Path, label: str, *, averaged: bool, depth: int = 0) -> Found:
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
     names = {entry.name for entry in entries}
-    if "checkpoint" in names or any(entry.suffix == ".index" for entry in entries):
+    listed = "checkpoint" in names and (path / "checkpoint").is_file()
+    if listed or any(entry.suffix == ".index" for entry in entries):
         prefix = resolve_prefix(path)
         graph = path.parent / "saved_model.pb" if path.name == "variables" else None
         return _bundle(prefix, label, averaged=averaged, graph=graph)
@@ -136,7 +158,10 @@ def _folder(path: Path, label: str, *, averaged: bool, depth: int = 0) -> Found:
             config = path / "config.json"
             known = config.is_file() and found.source.family
             return pytorch.with_config(found, config) if known else found
-    inner = [entry for entry in entries if entry.is_dir() and _promising(entry)]
+    left = [MAX_NAMES]
+    inner = [entry for entry in entries if entry.is_dir() and _promising(entry, left)]
+    # Of what a publisher puts beside each other, this is what was made to be used.
+    inner = [entry for entry in inner if entry.name == "saved_model"] or inner
     if len(inner) == 1 and depth < MAX_DEPTH:
         return _folder(inner[0], label, averaged=averaged, depth=depth + 1)
     if inner:
@@ -145,15 +170,24 @@ def _folder(path: Path, label: str, *, averaged: bool, depth: int = 0) -> Found:
     raise WeightsError(f"{label} holds no weights of a kind known here: give {KNOWN}")
 
 
-def _promising(folder: Path, depth: int = 0) -> bool:
-    for entry in folder.iterdir():
-        if entry.suffix == ".index" or entry.name in (
-            "checkpoint", "saved_model.pb", "model.safetensors", "pytorch_model.bin",
-        ):  # fmt: skip
-            return True
-        if depth < MAX_DEPTH and entry.is_dir() and _promising(entry, depth + 1):
-            return True
-    return False
+def _promising(folder: Path, left: list[int], depth: int = 0) -> bool:
+    """Whether a folder or one below it holds weights; looks at as many names as are left."""
+    try:
+        entries = list(itertools.islice(folder.iterdir(), left[0] + 1))
+    except OSError:  # not ours to read
+        return False
+    left[0] -= len(entries)
+    if left[0] < 0:
+        raise WeightsError(
+            f"{folder} and what lies beside it are more than {MAX_NAMES} files: name the weights "
+            "themselves"
+        )
+    if any(entry.suffix == ".index" or entry.name in _MARKS for entry in entries):
+        return True
+    return depth < MAX_DEPTH and any(
+        entry.is_dir() and not entry.is_symlink() and _promising(entry, left, depth + 1)
+        for entry in entries
+    )
 
 
 def _bundle(prefix: Path, label: str, *, averaged: bool, graph: Path | None = None) -> Found:
@@ -216,6 +250,7 @@ def _safetensors(path: Path, label: str) -> Found:
     if METADATA_KEY in metadata:
         source = source_from_json(metadata[METADATA_KEY], label)
     return Found(
+        name=label,
         kind="canonical weights",
         tensors=tensors,
         places={name: name for name in tensors},

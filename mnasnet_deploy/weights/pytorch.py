@@ -111,6 +111,7 @@ def from_state_dict(named: Named, label: str, *, averaged: bool | None = None) -
     stem = shapes.get("stem.kernel", (0,))[-1]
     vision = TORCHVISION_232 if stem in _STEMS_232 else TORCHVISION
     return Found(
+        name=label,
         kind=f"state dict of {family}",
         tensors=tensors,
         places={canonical: place.name for canonical, place in places.items()},
@@ -148,7 +149,7 @@ def with_config(found: Found, path: Path) -> Found:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise WeightsError(
-            f"{path.name} beside the weights of {found.source.label} is not understood ({error})"
+            f"{path.name} beside the weights of {found.name} is not understood ({error})"
         ) from error
     return replace(found, source=source)
 

@@ -13,7 +13,7 @@ from mnasnet_deploy.errors import InputError, MnasnetError, WeightsError
 from mnasnet_deploy.weights.catalog import Checkpoint, checkpoints, find_checkpoint, fits
 from mnasnet_deploy.weights.fetch import DEFAULT_JOBS, Fetcher, Progress
 
-__all__ = ["Resolved", "is_published", "resolve", "resolve_all"]
+__all__ = ["Resolved", "is_named", "is_published", "resolve", "resolve_all"]
 
 RANDOM = "random"
 _BY_NETWORK = ("auto", "official")
@@ -51,7 +51,12 @@ class Resolved:
 
 def is_published(choice: str) -> bool:
     """Whether a choice means published weights, which `resolve` turns into a file."""
-    return choice in _BY_NETWORK or choice.startswith(_BY_NAME)
+    return choice in _BY_NETWORK or is_named(choice)
+
+
+def is_named(choice: str) -> bool:
+    """Whether a choice is the name of one published file."""
+    return choice.startswith(_BY_NAME)
 
 
 def resolve(
@@ -97,7 +102,8 @@ def resolve_all(
         One for each network, in their order.
 
     Raises:
-        WeightsError: no such weights, or weights of another network; never for `auto`.
+        WeightsError: no such weights, or weights of another network, neither for `auto`; or the
+            file in the cache is not the one that was recorded.
         MnasnetError: they cannot be fetched; never for `auto`.
     """
     if not is_published(choice):
@@ -116,17 +122,21 @@ def resolve_all(
     }
     resolved = []
     for network, one in zip(networks, found, strict=True):
-        if isinstance(one, Checkpoint):
-            outcome = fetched[one]
-            if outcome.error is None:
-                resolved.append(
-                    Resolved(network=network, weights=str(outcome.path), checkpoint=one)
-                )
-                continue
-            one = outcome.error
-        if choice != "auto":
-            raise one
-        resolved.append(Resolved(network=network, weights=RANDOM, reason=str(one)))
+        if not isinstance(one, Checkpoint):
+            resolved.append(Resolved(network=network, weights=RANDOM, reason=str(one)))
+            continue
+        outcome = fetched[one]
+        if outcome.error is None:
+            weights, reason = str(outcome.path), ""
+        elif choice != "auto" or isinstance(outcome.error, WeightsError):
+            # A file in the cache that changed is for its owner to look at, not to be passed over.
+            raise outcome.error
+        else:
+            weights, reason = RANDOM, str(outcome.error)
+        checkpoint = None if reason else one
+        resolved.append(
+            Resolved(network=network, weights=weights, checkpoint=checkpoint, reason=reason)
+        )
     return resolved
 
 

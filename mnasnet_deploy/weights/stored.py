@@ -76,6 +76,7 @@ class Found:
     """What a reader made of a file.
 
     Attributes:
+        name: of the file or folder; where its weights come from is in `source`.
         kind: of the file, in words.
         tensors: by canonical name.
         places: where each of them lies in the file, by its own name.
@@ -84,6 +85,7 @@ class Found:
         resolution: side of the input they were trained at, where the file says it.
     """
 
+    name: str
     kind: str
     tensors: Mapping[str, FloatArray]
     places: Mapping[str, str]

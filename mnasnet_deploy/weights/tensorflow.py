@@ -141,6 +141,7 @@ def from_official(prefix: Path, label: str, *, averaged: bool = True) -> Found:
     tensors, notes = collect(named, places, label)
     classes = tensors["classifier.bias"].size if "classifier.bias" in tensors else 0
     return Found(
+        name=label,
         kind=f"TensorFlow checkpoint of the original trainer ({next(iter(models))})",
         tensors=tensors,
         places={canonical: place.name for canonical, place in places.items()},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,7 +59,7 @@ def test_two_files_give_two_records_and_a_line_each(mnasnet, folder, tiny_float3
         assert record.estimate is not None
         assert record.peak_memory_mib is None or record.peak_memory_mib > 10
     assert "order by seed 5" in run.err
-    assert "takes 2 s" in run.err or "takes 1 s" in run.err or "takes 3 s" in run.err
+    assert re.search(r"takes \d+ s", run.err)
     assert "FEW-LAUNCHES: the range of 2 covers" in run.err
 
 

@@ -127,6 +127,7 @@ def test_one_failure_sets_the_exit_code_and_the_rest_is_written(
         (("--classes", "0"), "classes 0"),
         (("--weights", "nothing.safetensors"), "torchvision:NAME"),
         (("--weights", "oficial"), "did you mean 'official'"),
+        (("--weights", "semnasnet_100"), "did you mean 'timm:semnasnet_100'"),
         (("--weights", ""), "no weights file"),
         (("--weights", "random:x"), "seed"),
         (("--weights", "broken.safetensors"), "not a readable safetensors file"),

@@ -1,6 +1,7 @@
 """The catalog says of every published file what it is, and nothing that the sources do not say."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -135,5 +136,18 @@ def test_every_checkpoint_is_found_by_name_and_file(one):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(WeightsError, match=r"'timm:semnasnet_10': did you mean 'timm:semnasnet_"):
         find_checkpoint("timm:semnasnet_10")
+    with pytest.raises(WeightsError, match="did you mean 'official:mnasnet-a1-050'"):
+        find_checkpoint("official:mnasnet-a1-05")
     with pytest.raises(WeightsError, match=r"unknown weights 'qqqq': 'mnasnet weights list'"):
         find_checkpoint("qqqq")
+
+
+def test_the_page_says_what_the_list_says():
+    """Every measured accuracy, and every published one of 224 pixels."""
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+    for one in checkpoints():
+        said = [*one.measured, *([one.published] if one.resolution == 224 else [])]
+        for accuracy in said:
+            short = f"about {accuracy.top1:.0f}" if accuracy.top5 is None else accuracy.short
+            top1 = f"{accuracy.top1:.1f} ("
+            assert short in page or top1 in page, (one.name, short)

@@ -77,7 +77,12 @@ def test_convert_writes_a_file_that_keeps_its_source(here: Path, mnasnet: Callab
     shown = json.loads(mnasnet("weights", "show", "own.safetensors", "--json").out)
     assert shown["kind"] == "canonical weights"
     assert shown["source"]["padding"] == "symmetric"
-    assert shown["source"]["label"] == "timm.pth"
+    assert (shown["name"], shown["source"]["label"]) == ("own.safetensors", "timm.pth")
+    run = mnasnet("weights", "check", "own.safetensors", "--variant", "b1")
+    assert "own.safetensors, canonical weights" in run.out
+    assert "made from  timm.pth" in run.out
+    assert "own.safetensors" in run.err
+    assert "timm.pth" not in run.err
     run = mnasnet("weights", "convert", "timm.pth", "own.safetensors")
     assert (run.code, "--force" in run.err) == (2, True)
     run = mnasnet("weights", "convert", "timm.pth", "own.bin", "--force")

@@ -5,6 +5,7 @@ import shutil
 import sys
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,17 @@ def test_without_h5py_the_command_that_brings_it_is_named(
         with pytest.raises(NotReadyError, match=r"pip install 'mnasnet-deploy\[tensorflow\]'"):
             open_weights(saved / form)
     assert_whole(load_weights(str(saved / "exported"), NETWORK))  # a SavedModel needs none
+
+
+def test_the_pages_example_saves_a_file_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnasnet: Callable
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():  # Keras' own
+        warnings.simplefilter("ignore")
+        exec(page.partition("```python\n")[2].partition("```")[0], {})
+    run = mnasnet("weights", "check", "mine.keras")
+    assert run.code == 0, run.err
+    assert "fits mnasnet-a1 0.5 with 7 classes" in run.out
+    assert open_weights(tmp_path / "mine.keras").resolution == 160

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from mnasnet_deploy.arch.network import build_network
 from mnasnet_deploy.arch.variants import VARIANTS
 from mnasnet_deploy.errors import MnasnetError, WeightsError
+from mnasnet_deploy.weights import opening
 from mnasnet_deploy.weights.canonical import Weights, write_safetensors
 from mnasnet_deploy.weights.choice import load_source, load_weights, weights_of
 from mnasnet_deploy.weights.identity import identify, shapes_of
@@ -217,6 +218,37 @@ def test_what_is_none_is_one_line(tmp_path: Path, name: str, suffix: str) -> Non
     assert raised.value.exit_code in (2, 3)
     assert "\n" not in str(raised.value)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_file_called_checkpoint_means_its_folder(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "net" / "model.ckpt-3", official_names(NETWORK, WEIGHTS.tensors))
+    (tmp_path / "net" / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-3"\n')
+    assert_whole(tmp_path / "net" / "checkpoint")
+    with pytest.raises(WeightsError, match=r"ckpt-4; beside it lie model\.ckpt-3"):
+        open_weights(tmp_path / "net" / "model.ckpt-4")
+
+
+@pytest.mark.slow
+def test_of_several_folders_in_an_archive_the_saved_model_is_taken(
+    official: Path, tmp_path: Path
+) -> None:
+    write_bundle(official / "eval" / "model.ckpt-1", {"a": np.zeros(1, np.float32)})
+    (official / "checkpoint").mkdir()
+    assert_whole(pack(official, tmp_path / "net.tgz"))
+
+
+def test_a_search_ends_in_folders_that_are_not_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "back").symlink_to(tmp_path)
+    for number in range(20):
+        (tmp_path / "a" / f"{number}.txt").touch()
+    with pytest.raises(WeightsError, match="holds no weights of a kind known here"):
+        open_weights(tmp_path)
+    monkeypatch.setattr(opening, "MAX_NAMES", 20)
+    with pytest.raises(WeightsError, match="more than 20 files: name the weights themselves"):
+        open_weights(tmp_path)
 
 
 def test_folders_without_or_with_too_many_weights(official: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_fetch_of_the_grid_goes_on_after_failures(mnasnet, publisher, answer, ar
     ("arguments", "code", "text"),
     [
         ([], 2, "name the weights to fetch"),
-        (["mnasnet-a2"], 2, "unknown weights 'mnasnet-a2': did you mean 'mnasnet-a1'?"),
+        (["mnasnet-a2"], 2, "unknown weights 'mnasnet-a2': did you mean 'official:mnasnet-a1'?"),
         (["mnasnet-a1", "--base-url", "mirror"], 2, "--base-url 'mirror': use http://"),
         (["mnasnet-a1", "--offline"], 3, "official:mnasnet-a1 is not in the cache"),
         (["mnasnet-a1", "--jobs", "0"], 2, "'--jobs'"),

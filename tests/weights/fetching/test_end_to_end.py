@@ -98,6 +98,18 @@ def test_timms_weights_travel_too(mnasnet, publisher, answer, tmp_path):
     assert (weights["padding"], weights["batch_norm_epsilon"]) == ("symmetric", 1e-5)
     assert weights["preprocessing"] == {"interpolation": "bicubic", "crop": [7, 8]}
     assert weights["licence"] == "Apache-2.0"
+    # Whatever takes a file takes such a name, and what is known of it goes along.
+    shown = mnasnet("weights", "show", "timm:semnasnet_075", "--offline")
+    assert shown.code == 0
+    for part in ("published  73.0/91.1 %", "licence    Apache-2.0", "mnasnet-a1 0.75 with 1000"):
+        assert part in shown.out
+    own = tmp_path / "own.safetensors"
+    assert mnasnet("weights", "convert", "timm:semnasnet_075", own, "--offline").code == 0
+    source = load_weights(str(own), network).source
+    assert (source.licence, source.padding) == ("Apache-2.0", "symmetric")
+    assert mnasnet("weights", "check", "timm:semnasnet_075", "--offline", "--res", "96").code == 0
+    missing = mnasnet("weights", "show", "timm:semnasnet_100", "--offline")
+    assert (missing.code, "not in the cache" in missing.err) == (3, True)
 
 
 def test_torchvisions_weights_travel_too_if_they_are_the_published_ones(

@@ -1,6 +1,7 @@
 """What stands behind --weights becomes a file that fits exactly, or one line that says why not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,15 @@ def test_weights_that_cannot_be_fetched_end_official_but_not_auto(make_fetcher, 
     with pytest.raises(NotReadyError, match="cannot reach"):
         resolve("timm:semnasnet_100", network, fetcher)
     assert "cannot reach 127.0.0.1" in resolve("auto", network, fetcher).warning
+
+
+def test_a_changed_file_in_the_cache_ends_auto_too(publisher, answer, make_fetcher, archive):
+    publisher.serve("/mnasnet-a1.tgz", answer(content=archive))
+    network, fetcher = _network(), make_fetcher()
+    path = Path(resolve("auto", network, fetcher).weights)
+    path.write_bytes(archive[:-1])
+    with pytest.raises(WeightsError, match="not the file that was recorded"):
+        resolve("auto", network, fetcher)
 
 
 def test_many_networks_are_answered_in_their_order(publisher, answer, make_fetcher, archive):
