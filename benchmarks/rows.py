@@ -16,6 +16,7 @@ from PIL import Image
 from work import SCHEMES, Size
 
 from mnasnet_deploy.arch.counts import count_network
+from mnasnet_deploy.results import store
 from mnasnet_deploy.results.record import Scheme
 
 HERE = Path(__file__).parent
@@ -36,6 +37,7 @@ class Plan:
         scaled: rows of the grid that TFLiteConverter is measured on.
         grids, colds, starts: how often whole processes are repeated.
         processes, blocks, block_s: paired latency blocks.
+        evaluated: images of an evaluation, and how often it is run.
     """
 
     size: Size = field(default_factory=Size)
@@ -47,6 +49,7 @@ class Plan:
     processes: int = 6
     blocks: int = 10
     block_s: float = 0.25
+    evaluated: tuple[int, int] = (4096, 3)
 
 
 FULL = Plan()
@@ -60,6 +63,7 @@ QUICK = Plan(
     processes=2,
     blocks=4,
     block_s=0.05,
+    evaluated=(256, 1),
 )
 
 
@@ -248,6 +252,49 @@ def _latency_row(
     )
 
 
+def evaluate(plan: Plan) -> Iterator[Row]:
+    """`mnasnet eval` on two processes against two interpreters that do nothing but infer."""
+    images, repeats = plan.evaluated
+    rates, costs, bare_rates, bare_costs = [], [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_labelled(folder / "val", images)
+        export = [MNASNET, "export", "--weights", "random", "--float32"]
+        export += ["--multiplier", str(plan.size.multiplier), "--res", str(plan.size.resolution)]
+        run_command(export, folder)
+        (model,) = (folder / "models").glob("*.tflite")
+        command = [MNASNET, "eval", model, "--data", "val", "--jobs", str(PROCESSES)]
+        for index in range(repeats):
+            # In turns, so that a machine that slows down slows both.
+            bare = side_by_side(work.run_bare, [(model, plan.size.theirs * 2.0)] * PROCESSES)
+            bare_rates.append(sum(rate for rate, _ in bare))
+            bare_costs.append(statistics.mean(cost for _, cost in bare))
+            results = folder / f"results{index}"
+            rates.append(images / run_command([*command, "--results", results], folder))
+            costs += [accuracy.cpu_ms for accuracy in store.load(results).accuracies]
+    ours, theirs = statistics.median(rates), statistics.median(bare_rates)
+    what = f"float32 {plan.size} over {images:,} photos of 500 x 375"
+    yield Row(
+        work=f"`mnasnet eval` of {what}, {PROCESSES} processes, whole command",
+        ours=f"{ours:.0f} a second",
+        against=f"{PROCESSES} interpreters that only infer",
+        theirs=f"{theirs:.0f} a second",
+        result=f"{ours / theirs:.2f}x",
+        reach="0.75x",
+        met=ours / theirs >= 0.75,
+    )
+    cost, inference = statistics.median(costs), statistics.median(bare_costs)
+    yield Row(
+        work="processor time of an image of that evaluation, decoding and resizing included",
+        ours=f"{cost:.2f} ms",
+        against="the inference alone",
+        theirs=f"{inference:.2f} ms",
+        result=f"{cost - inference:+.2f} ms",
+        reach="within 3 ms",
+        met=cost - inference <= 3,
+    )
+
+
 ROWS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "float32": float32,
     "int8": int8,
@@ -256,6 +303,7 @@ ROWS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "startup": startup,
     "memory": memory,
     "latency": latency,
+    "evaluate": evaluate,
     "padding": padding,
 }
 """What `--only` takes; `grid` measures memory, too."""
@@ -317,6 +365,25 @@ def _write_photos(folder: Path, count: int) -> None:
         top = int(generator.integers(0, photo.height - height + 1))
         crop = photo.crop((left, top, left + width, top + height))
         crop.save(folder / f"{index:03}.jpg", quality=90)
+
+
+def _write_labelled(folder: Path, count: int) -> None:
+    """A folder of ten classes: ImageNet's usual size and quality, 128 photos and links to them."""
+    generator = np.random.default_rng(0)
+    photos = [Image.open(path).convert("RGB") for path in sorted(PHOTOS.glob("*.jpg"))]
+    made: list[Path] = []
+    for index in range(count):
+        place = folder / str(index % 10)
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{index:05}.jpg"
+        if len(made) == 128:
+            path.hardlink_to(made[index % 128])
+            continue
+        photo = photos[index % len(photos)]
+        width, height = (int(side * generator.uniform(0.7, 1.0)) for side in photo.size)
+        crop = photo.crop((0, 0, width, height))
+        crop.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=96)
+        made.append(path)
 
 
 def _median_interval(ordered: list[float]) -> tuple[float, float]:

@@ -139,6 +139,19 @@ def convert_once(size: Size, scheme: Scheme) -> None:
         write_theirs(network, initial_weights(network), scheme, images, path)
 
 
+def run_bare(path: Path, seconds: float) -> tuple[float, float]:
+    """Inferences a second, and processor time of one in ms, of nothing but inference."""
+    interpreter = new_interpreter(path=path)
+    details = interpreter.get_input_details()[0]
+    interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
+    _block(interpreter, SETTLE_S)
+    runs, start, cpu = 0, time.perf_counter(), time.process_time()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        interpreter.invoke()
+        runs += 1
+    return runs / elapsed, (time.process_time() - cpu) / runs * 1e3
+
+
 def write_pair(size: Size, scheme: Scheme, folder: Path) -> tuple[Path, Path]:
     """Our file and TFLiteConverter's of the same weights and images."""
     network = size.network

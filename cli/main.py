@@ -40,7 +40,8 @@ COMMANDS = {
         "benchmark_binary:app",
         "Get benchmark_model, which times models on phones.",
     ),
-    "table": ("table:table", "Show the published grid with the measured latencies."),
+    "eval": ("eval:evaluate", "Measure how often .tflite files are right."),
+    "table": ("table:table", "Show the published grid with all that was measured."),
     "results": ("results:app", "List and export the measurements on disk."),
     "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }

@@ -31,7 +31,7 @@ def list_results(
     results: ResultsFolder = DEFAULT_FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List every record, oldest first: what was measured on what, how long it took, its verdict.
+    """List every record, latencies and then accuracies, oldest first.
 
     Example:
         mnasnet results list
@@ -39,14 +39,25 @@ def list_results(
     """
     from mnasnet_deploy.report import listing
 
-    records = load_results(results).records
+    found = load_results(results)
     if json:
-        console.emit_json([{"schema": listing.SCHEMA, **listing.summarize(r)} for r in records])
-    elif records:
-        rows = listing.text_rows(records)
-        console.out(console.columns(rows, left=len(rows[0])))
+        console.emit_json(
+            [{"schema": listing.SCHEMA, **listing.summarize(r)} for r in found.records]
+            + [
+                {"schema": listing.ACCURACY_SCHEMA, **listing.summarize_accuracy(a)}
+                for a in found.accuracies
+            ]
+        )
+        return
+    tables = []
+    if found.records:
+        tables.append(listing.text_rows(found.records))
+    if found.accuracies:
+        tables.append(listing.accuracy_rows(found.accuracies))
+    if tables:
+        console.out("\n\n".join(console.columns(rows, left=len(rows[0])) for rows in tables))
     else:
-        console.say(f"no records in {results}: 'mnasnet bench' measures")
+        console.say(f"no records in {results}: 'mnasnet bench' and 'mnasnet eval' make them")
 
 
 @app.command("export")
@@ -55,19 +66,28 @@ def export_results(
         Literal["csv"], typer.Argument(metavar="FORMAT", help="csv: one line per record.")
     ],
     results: ResultsFolder = DEFAULT_FOLDER,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy", help="The accuracies instead of the latencies.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")
     ] = None,
 ) -> None:
-    """Export every record as a table for other programs.
+    """Export every record of a kind as a table for other programs.
 
     Example:
         mnasnet results export csv --out results.csv
+        mnasnet results export csv --accuracy
     """
     from mnasnet_deploy.report import listing
 
-    rows = [listing.summarize(record) for record in load_results(results).records]
-    text = listing.csv_text(rows)
+    found = load_results(results)
+    if accuracy:
+        rows = [listing.summarize_accuracy(record) for record in found.accuracies]
+        text = listing.csv_text(rows, listing.ACCURACY_FIELDS)
+    else:
+        rows = [listing.summarize(record) for record in found.records]
+        text = listing.csv_text(rows)
     if out is None:
         console.out(text.rstrip("\n"))
         return

@@ -11,6 +11,8 @@ from mnasnet_deploy.results.record import Conditions, Record, Settings, record_t
 from . import console
 
 if TYPE_CHECKING:
+    from mnasnet_deploy.results.accuracy import Accuracy
+    from mnasnet_deploy.results.codec import AnyRecord
     from mnasnet_deploy.results.record import OperatorTime
 
 __all__ = ["show_record"]
@@ -32,6 +34,9 @@ def show_record(named: Path, results: Path, *, operators: bool, json: bool) -> N
         InputError: there is no such record, or it holds no operators.
     """
     record = _find(named, results)
+    if not isinstance(record, Record):
+        _show_accuracy(record, operators=operators, json=json)
+        return
     if operators and not record.operators:
         raise InputError(
             f"record {record.id} holds no operators: benchmark_model times them, on phones and "
@@ -40,14 +45,31 @@ def show_record(named: Path, results: Path, *, operators: bool, json: bool) -> N
     if json:
         console.emit_json(record_to_mapping(record))
         return
-    rows = _rows(record)
-    width = max(len(name) for name, _ in rows)
-    console.out("\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows))
+    _print(_rows(record))
     if operators:
         console.out(f"\n{_operator_text(record.operators)}")
 
 
-def _find(named: Path, results: Path) -> Record:
+def _print(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    console.out("\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows))
+
+
+def _show_accuracy(accuracy: "Accuracy", *, operators: bool, json: bool) -> None:
+    from dataclasses import asdict
+
+    from mnasnet_deploy.report.listing import summarize_accuracy
+
+    if operators:
+        raise InputError(f"record {accuracy.id} is of an accuracy and holds no operators")
+    if json:
+        console.emit_json(asdict(accuracy))
+        return
+    found = summarize_accuracy(accuracy).items()
+    _print([(name, str(value)) for name, value in found if value not in (None, "")])
+
+
+def _find(named: Path, results: Path) -> "AnyRecord":
     from mnasnet_deploy.results import store
 
     path = named

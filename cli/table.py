@@ -12,8 +12,8 @@ from . import console
 from .results import DEFAULT_FOLDER, ResultsFolder, load_results
 
 if TYPE_CHECKING:
+    from mnasnet_deploy.results.codec import AnyRecord
     from mnasnet_deploy.results.files import Files
-    from mnasnet_deploy.results.record import Record
 
 __all__ = ["table"]
 
@@ -62,10 +62,11 @@ def table(
         bool, typer.Option("--lint", help="Report what the published grid contradicts itself in.")
     ] = False,
 ) -> None:
-    """Show the published grid with the measured latencies.
+    """Show the published grid with all that was measured.
 
-    One column for each device, scheme, number of threads and delegate; a number is shown as a
-    file's only when it was measured on the bytes the file has now.
+    One column for each device, scheme, number of threads and delegate, and one for each set of
+    images, scheme and weights; a number is shown as a file's only when it was measured on the bytes
+    the file has now.
 
     Example:
         mnasnet table
@@ -109,7 +110,7 @@ def _show(network: str, form: Format, results: Path, models: Path) -> None:
     from mnasnet_deploy.report import render
     from mnasnet_deploy.report.grid import build_table
 
-    records = load_results(results).records
+    records = load_results(results).everything
     files = _scan(models, records)
     made = build_table(network, records, files)
     if form == "json":
@@ -121,12 +122,12 @@ def _show(network: str, form: Format, results: Path, models: Path) -> None:
     else:
         console.say(f"nothing is published about {network}, and nothing is measured yet")
     if not records:
-        console.say(f"no measurements in {results}: 'mnasnet bench' makes them")
+        console.say(f"no measurements in {results}: 'mnasnet bench' and 'mnasnet eval' make them")
     elif not files.complete:
         console.say(f"no folder {models}: numbers are of the files as they were measured last")
 
 
-def _scan(models: Path, records: "Iterable[Record]") -> "Files":
+def _scan(models: Path, records: "Iterable[AnyRecord]") -> "Files":
     """Look at the model files; a folder that was named must be there."""
     from mnasnet_deploy.results import files
 
@@ -145,7 +146,7 @@ def _write(document: Path, results: Path, models: Path) -> None:
 
     document = document.resolve()  # a link to a README stays a link
     before = _read(document)
-    measured = load_results(results).records
+    measured = load_results(results).everything
     kept, notes = _kept(document)
     plan = readme.plan(
         before, measured=measured, files=_scan(models, measured), kept=kept, notes=notes
@@ -175,7 +176,7 @@ def _check(document: Path, results: Path) -> None:
     console.say(f"{document}: the table is what docs/results makes, numbers of {_count(shown)}")
 
 
-def _kept(document: Path) -> "tuple[tuple[Record, ...], dict[str, str]]":
+def _kept(document: Path) -> "tuple[tuple[AnyRecord, ...], dict[str, str]]":
     """The records and notes beside a document."""
     from mnasnet_deploy.results import files, store
 
@@ -183,7 +184,7 @@ def _kept(document: Path) -> "tuple[tuple[Record, ...], dict[str, str]]":
     notes, problem = files.read_notes(_docs(document))
     for found in (*loaded.problems, *((problem,) if problem else ())):
         console.warn(str(found))
-    return loaded.records, notes
+    return loaded.everything, notes
 
 
 def _docs(document: Path) -> Path:

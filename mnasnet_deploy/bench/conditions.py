@@ -2,8 +2,6 @@
 
 import os
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mnasnet_deploy.errors import NotReadyError
+from mnasnet_deploy.processor import ROOT, cpu_fields, cpu_name, text_of
 from mnasnet_deploy.results.record import Conditions, DeviceInfo
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "read_conditions",
 ]
 
-ROOT = Path("/")
 RUNTIME = "ai-edge-litert"
 LOAD_WINDOW_S = 0.2
 KHZ_PER_MHZ = 1e3
@@ -61,7 +59,7 @@ def device_info(root: Path = ROOT) -> DeviceInfo:
         raise NotReadyError(
             f"{RUNTIME} is not installed, so no model can run; type 'pip install {RUNTIME}'"
         ) from None
-    cpu = _cpu_name(root)
+    cpu = cpu_name(root)
     return DeviceInfo(
         kind="host",
         name=cpu,
@@ -93,7 +91,9 @@ def read_conditions(
         load = min(1.0, max(0.0, share))
     folders = _clock_folders(cpus, root)
     clocks = _mhz(folders, "scaling_cur_freq") or _cpuinfo_mhz(root)
-    governors = sorted({text for folder in folders if (text := _text(folder / "scaling_governor"))})
+    governors = sorted(
+        {text for folder in folders if (text := text_of(folder / "scaling_governor"))}
+    )
     return Conditions(
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         clock_mhz=max(clocks, default=None),
@@ -107,7 +107,7 @@ def read_conditions(
 
 def cpu_times(root: Path = ROOT) -> CpuTimes | None:
     """Time all CPUs spent since boot; None where the system does not say."""
-    first = _text(root / "proc/stat").partition("\n")[0].split()
+    first = text_of(root / "proc/stat").partition("\n")[0].split()
     if first[:1] != ["cpu"]:
         return None
     # user nice system idle iowait irq softirq steal; guest time is part of user time.
@@ -128,18 +128,15 @@ def _clock_folders(cpus: Collection[int], root: Path) -> list[Path]:
 
 def _mhz(folders: Iterable[Path], file: str) -> list[float]:
     """A clock of every CPU that says it."""
-    texts = (_text(folder / file) for folder in folders)
+    texts = (text_of(folder / file) for folder in folders)
     return [int(text) / KHZ_PER_MHZ for text in texts if text.isdigit()]
 
 
 def _cpuinfo_mhz(root: Path) -> list[float]:
     """Clock of every CPU where there is no cpufreq, as in most virtual machines."""
-    return [float(value) for value in _cpuinfo(root, "cpu MHz") if value.replace(".", "").isdigit()]
-
-
-def _cpuinfo(root: Path, key: str) -> list[str]:
-    fields = (line.partition(":") for line in _text(root / "proc/cpuinfo").splitlines())
-    return [value.strip() for name, _, value in fields if name.strip() == key]
+    return [
+        float(value) for value in cpu_fields(root, "cpu MHz") if value.replace(".", "").isdigit()
+    ]
 
 
 def _temperature_c(root: Path) -> float | None:
@@ -149,29 +146,10 @@ def _temperature_c(root: Path) -> float | None:
         *root.glob("sys/class/hwmon/hwmon*/temp*_input"),
     ]
     degrees = [
-        int(text) / MILLIDEGREES for file in files if (text := _text(file)).lstrip("-").isdigit()
+        int(text) / MILLIDEGREES for file in files if (text := text_of(file)).lstrip("-").isdigit()
     ]
     low, high = PLAUSIBLE_C
     return max((value for value in degrees if low <= value <= high), default=None)
-
-
-def _cpu_name(root: Path) -> str:
-    """The processor's model name, or the board's where Linux on ARM names no processor."""
-    if names := _cpuinfo(root, "model name"):
-        return names[0]
-    if board := _text(root / "sys/firmware/devicetree/base/model").rstrip("\0"):
-        return board
-    if sys.platform == "darwin" and (name := _sysctl("machdep.cpu.brand_string")):
-        return name
-    return platform.processor() or platform.machine()
-
-
-def _sysctl(key: str) -> str:
-    try:
-        done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()
 
 
 def _os_name() -> str:
@@ -187,11 +165,3 @@ def _memory_mib() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // BYTES_PER_MIB
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         return 0
-
-
-def _text(path: Path) -> str:
-    """Content of a small system file, stripped; empty where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

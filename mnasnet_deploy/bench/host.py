@@ -15,6 +15,7 @@ from mnasnet_deploy.bench.conditions import CpuTimes
 from mnasnet_deploy.bench.device import Say, Timing, Trial, launch_ms
 from mnasnet_deploy.bench.processes import Processes
 from mnasnet_deploy.errors import InputError, ModelFileError, NotReadyError
+from mnasnet_deploy.processor import ROOT
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
 
 __all__ = ["LOCK", "PATIENCE_S", "Host", "HostState", "host_settings"]
@@ -100,7 +101,7 @@ class Host:
 
     patience_s: float = PATIENCE_S
     load_window_s: float = conditions.LOAD_WINDOW_S
-    root: Path = conditions.ROOT
+    root: Path = ROOT
     processes: Processes = field(default_factory=Processes)
 
     @property

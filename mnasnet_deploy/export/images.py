@@ -26,6 +26,9 @@ __all__ = [
     "load_calibration",
     "load_calibrations",
     "load_pixels",
+    "rank",
+    "read_file",
+    "shown",
 ]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png"})
@@ -231,9 +234,9 @@ def load_calibrations(
             f"no JPEG or PNG images in {folder} or below (name a folder of photos, or leave the "
             "folder out to calibrate on generated images)"
         )
-    names = {path: _shown(path.relative_to(folder)) for path in paths}
+    names = {path: shown(path.relative_to(folder)) for path in paths}
     if len(paths) > samples:
-        paths.sort(key=lambda path: _rank(seed, path.relative_to(folder)))
+        paths.sort(key=lambda path: rank(seed, path.relative_to(folder)))
     usable: dict[Path, tuple[str, list[Pixels]]] = {}
     skipped: dict[Path, str] = {}
     threads = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
@@ -273,7 +276,7 @@ def _load(
     path: Path, resolutions: Sequence[int], preprocessing: Preprocessing
 ) -> tuple[str, list[Pixels]]:
     """Read a file; returns its sha256 and its pixels. An ImageError holds the reason only."""
-    data = _read_file(path)
+    data = read_file(path)
     return hashlib.sha256(data).hexdigest(), prepare(decode(data), resolutions, preprocessing)
 
 
@@ -286,7 +289,12 @@ def _load_or_reason(
         return str(error)
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Read an image file.
+
+    Raises:
+        ImageError: with the reason only: it is missing, empty, too large, or no regular file.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -303,11 +311,11 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _rank(seed: int, relative: Path) -> bytes:
+def rank(seed: int, relative: Path) -> bytes:
     """Where a path stands in the seeded order: the same with every library and every machine."""
     return hashlib.sha256(b"%d:%b" % (seed, os.fsencode(relative.as_posix()))).digest()
 
 
-def _shown(relative: Path) -> str:
+def shown(relative: Path) -> str:
     """A path as text that every encoding of JSON can hold."""
     return os.fsencode(relative.as_posix()).decode("utf-8", "replace")

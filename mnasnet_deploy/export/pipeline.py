@@ -4,14 +4,9 @@ A file appears under its name only when it is whole, verified, and known to be w
 fails does not stop the others.
 """
 
-import itertools
 import json
-import multiprocessing
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -34,6 +29,7 @@ from mnasnet_deploy.export.synthetic import verification_images
 from mnasnet_deploy.export.verify import Verification, verify
 from mnasnet_deploy.results.record import Scheme
 from mnasnet_deploy.weights.choice import load_weights
+from mnasnet_deploy.workers import each_in_pool
 
 __all__ = ["SIDECAR_SCHEMA", "Outcome", "Request", "export_all", "export_network"]
 
@@ -164,26 +160,8 @@ def export_all(
         for request in requests:
             yield from export_network(request, advance)
         return
-    # A spawned process starts clean: forking one that holds threads and locks of LiteRT may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
-        waiting: dict[Future[list[Outcome]], Request] = {}
-        rest = iter(requests)
-        try:
-            while True:
-                # Few enough in flight that their calibration images are not all copied at once.
-                for request in itertools.islice(rest, processes + 1 - len(waiting)):
-                    waiting[pool.submit(export_network, request)] = request
-                if not waiting:
-                    return
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield from _collect(future, waiting.pop(future))
-        except BaseException:  # Ctrl-C, or the caller stopped reading
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
+    for request, future in each_in_pool(export_network, requests, processes):
+        yield from _collect(future, request)
 
 
 class _Check:
@@ -342,16 +320,9 @@ def _calibration_list(calibration: CalibrationSet | None) -> dict[str, object] |
     }
 
 
-def _collect(future: "Future[list[Outcome]]", request: Request) -> list[Outcome]:
+def _collect(future: Future[list[Outcome]], request: Request) -> list[Outcome]:
     try:
         return future.result()
     except BrokenProcessPool:
         error = MnasnetError("a worker process was killed (out of memory?); try --jobs 1")
         return [_failed(request, scheme, error) for scheme in request.schemes]
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent; when it says stop, clean up and go."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.name == "posix":
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

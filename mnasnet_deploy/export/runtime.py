@@ -9,7 +9,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ def new_interpreter(
     return interpreter
 
 
-def run_model(interpreter: Any, images: _Array) -> _Array:
-    """Run images [n, ...] one by one through the first input; returns [n, classes]."""
+def run_model(interpreter: Any, images: Iterable[_Array]) -> _Array:
+    """Run images, one or more, one by one through the first input; returns [n, classes]."""
     taken = interpreter.get_input_details()[0]["index"]
     given = interpreter.get_output_details()[0]["index"]
     outputs = []

@@ -7,16 +7,22 @@ file is not here, the bytes measured last stand for it.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from mnasnet_deploy.arch.published import PublishedRow, find_published, published_rows
 from mnasnet_deploy.errors import SpecError
+from mnasnet_deploy.report.accuracy import (
+    accuracy_cell,
+    accuracy_column,
+    accuracy_legend,
+    accuracy_order,
+    accuracy_setup,
+)
 from mnasnet_deploy.report.contradictions import Finding, contradictions
 from mnasnet_deploy.report.measured import (
-    STAND_IN,
     Now,
-    Setup,
+    by_stand_in,
     measured_cell,
     measured_column,
     measured_legend,
@@ -24,6 +30,8 @@ from mnasnet_deploy.report.measured import (
     setup_order,
 )
 from mnasnet_deploy.report.model import Cell, Column, Legend, Part, Row, Table, clean
+from mnasnet_deploy.results.accuracy import Accuracy
+from mnasnet_deploy.results.codec import AnyRecord
 from mnasnet_deploy.results.files import Files
 from mnasnet_deploy.results.record import Artifact, Record
 from mnasnet_deploy.results.store import newest_last
@@ -58,25 +66,35 @@ class _RowKey:
     file: str = ""
 
 
-def build_table(network: str, records: Iterable[Record], files: Files) -> Table:
+@dataclass(slots=True)
+class _Group:
+    """The records of one file name, oldest first."""
+
+    latencies: list[Record] = field(default_factory=list)
+    accuracies: list[Accuracy] = field(default_factory=list)
+
+
+def build_table(network: str, records: Iterable[AnyRecord], files: Files) -> Table:
     """Lay out the published rows of a network with everything measured.
 
     Args:
         network: `mnasnet-a1`; one of which nothing is published has only measured rows.
-        records: any; none is left out: what fits no published row has its own part, and so has
-            what software phones measured.
+        records: of any kind; none is left out: what fits no published row has its own part, and so
+            has what software phones measured.
         files: which bytes the model files have now.
     """
     every = newest_last(records)
-    builder = _Builder([one for one in every if one.device.kind != STAND_IN], files)
-    stand_ins = _Builder([one for one in every if one.device.kind == STAND_IN], files)
+    builder = _Builder([one for one in every if not by_stand_in(one)], files)
+    stand_ins = _Builder([one for one in every if by_stand_in(one)], files)
     published = published_rows(network)
     findings = contradictions(published)
     own = [_RowKey(network, row.cells["multiplier"], row.resolution, CLASSES) for row in published]
-    others = sorted(builder.groups.keys() - set(own), key=partial(_order, network))
+    others = sorted(builder.artifacts.keys() - set(own), key=partial(_order, network))
     parts = []
     if published:
-        title = f"{network}, published and measured" if builder.groups else f"{network}, published"
+        title = (
+            f"{network}, published and measured" if builder.artifacts else f"{network}, published"
+        )
         parts.append(
             builder.part(
                 title, own, _published_columns(published), partial(_published_cells, findings)
@@ -93,7 +111,11 @@ def build_table(network: str, records: Iterable[Record], files: Files) -> Table:
     legend = []
     if published:
         legend.append(Legend(mark="published", meaning=f"{published[0].source}; not measured here"))
-    legend += measured_legend(parts, every)
+    legend += measured_legend(parts, [*builder.latencies, *stand_ins.latencies])
+    explained = {entry.mark for entry in legend}
+    legend += [
+        entry for entry in accuracy_legend(parts, builder.accuracies) if entry.mark not in explained
+    ]
     legend += [Legend(mark="!", meaning=finding.message) for finding in findings]
     return Table(
         network=network,
@@ -107,14 +129,15 @@ class _Builder:
     """Sorts records into rows, and fills the measured columns of any rows.
 
     Attributes:
-        records: oldest first.
+        latencies, accuracies: oldest first.
         groups: the records of each row by scheme, oldest first.
         artifacts: the file of each row that was measured last.
         used: which bytes each file of a row was taken to have.
     """
 
-    def __init__(self, records: Sequence[Record], files: Files) -> None:
-        self.records = records
+    def __init__(self, records: Sequence[AnyRecord], files: Files) -> None:
+        self.latencies = [record for record in records if isinstance(record, Record)]
+        self.accuracies = [record for record in records if isinstance(record, Accuracy)]
         self.used: dict[str, str] = {}
         self._files = files
         last = {record.artifact.file: record.artifact.sha256 for record in records}
@@ -122,12 +145,15 @@ class _Builder:
         names = defaultdict(set)
         for name, sha256 in self._known.items():
             names[sha256].add(name)
-        self.groups: dict[_RowKey, dict[str, list[Record]]] = {}
+        self.groups: dict[_RowKey, dict[str, _Group]] = {}
         self.artifacts: dict[_RowKey, Artifact] = {}
         for record in records:
             key = _row_key(record.artifact, names[record.artifact.sha256])
-            schemes = self.groups.setdefault(key, {})
-            schemes.setdefault(record.artifact.scheme, []).append(record)
+            group = self.groups.setdefault(key, {}).setdefault(record.artifact.scheme, _Group())
+            if isinstance(record, Accuracy):
+                group.accuracies.append(record)
+            else:
+                group.latencies.append(record)
             self.artifacts[key] = record.artifact
 
     def part(
@@ -137,29 +163,50 @@ class _Builder:
         columns: Sequence[Column],
         cells: Callable[[_RowKey], list[Cell]],
     ) -> Part:
-        """Rows with their own cells first and the measured columns behind."""
-        setups = sorted(
-            {
-                setup_of(record)
-                for key in keys
-                for records in self.groups.get(key, {}).values()
-                for record in records
-            },
-            key=setup_order,
+        """Rows with their own cells, accuracies behind those in percent, latencies at the end."""
+        groups = [group for key in keys for group in self.groups.get(key, {}).values()]
+        setups = sorted({setup_of(r) for group in groups for r in group.latencies}, key=setup_order)
+        judged = sorted(
+            {accuracy_setup(a) for group in groups for a in group.accuracies}, key=accuracy_order
         )
-        return Part(
-            title=title,
-            columns=(*columns, *(measured_column(setup, setups) for setup in setups)),
-            rows=tuple(Row(cells=(*cells(key), *self._measured(key, setups))) for key in keys),
+        after = [place for place, column in enumerate(columns, start=1) if column.unit == "%"]
+        split = max(after, default=len(columns))
+        rows = []
+        for key in keys:
+            own, group = cells(key), self.groups.get(key, {})
+            now = {name: self._now(key.file or _usual_name(key, name)) for name in group}
+            empty = _Group()
+            rows.append(
+                Row(
+                    cells=(
+                        *own[:split],
+                        *(
+                            accuracy_cell(
+                                setup,
+                                group.get(setup.scheme, empty).accuracies,
+                                now.get(setup.scheme),
+                            )
+                            for setup in judged
+                        ),
+                        *own[split:],
+                        *(
+                            measured_cell(
+                                setup,
+                                group.get(setup.scheme, empty).latencies,
+                                now.get(setup.scheme),
+                            )
+                            for setup in setups
+                        ),
+                    )
+                )
+            )
+        heads = (
+            *columns[:split],
+            *map(accuracy_column, judged),
+            *columns[split:],
+            *(measured_column(setup, setups) for setup in setups),
         )
-
-    def _measured(self, key: _RowKey, setups: Sequence[Setup]) -> list[Cell]:
-        schemes = self.groups.get(key, {})
-        now = {scheme: self._now(key.file or _usual_name(key, scheme)) for scheme in schemes}
-        return [
-            measured_cell(setup, schemes.get(setup.scheme, ()), now.get(setup.scheme))
-            for setup in setups
-        ]
+        return Part(title=title, columns=heads, rows=tuple(rows))
 
     def _now(self, name: str) -> Now:
         self.used[name] = self._known[name]

@@ -3,13 +3,26 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from mnasnet_deploy.report.accuracy import format_share
 from mnasnet_deploy.report.measured import device_title, format_ms, reason_names
 from mnasnet_deploy.report.model import clean
+from mnasnet_deploy.results.accuracy import Accuracy
 from mnasnet_deploy.results.record import Record
 
-__all__ = ["FIELDS", "SCHEMA", "csv_text", "summarize", "text_rows"]
+__all__ = [
+    "ACCURACY_FIELDS",
+    "ACCURACY_SCHEMA",
+    "FIELDS",
+    "SCHEMA",
+    "accuracy_rows",
+    "csv_text",
+    "summarize",
+    "summarize_accuracy",
+    "text_rows",
+]
 
 SCHEMA: Final = "mnasnet.result/1"
+ACCURACY_SCHEMA: Final = "mnasnet.accuracy-result/1"
 
 FIELDS: Final = (
     "time", "file", "sha256", "network", "multiplier", "resolution", "scheme", "weights",
@@ -18,7 +31,16 @@ FIELDS: Final = (
     "imported", "median_ms", "low_ms", "high_ms", "coverage", "launches", "init_ms",
     "first_ms", "peak_memory_mib", "verdict", "reasons", "tool", "campaign", "id",
 )  # fmt: skip
-"""Of a row, in order."""
+"""Of a latency's row, in order."""
+ACCURACY_FIELDS: Final = (
+    "time", "file", "sha256", "network", "multiplier", "resolution", "scheme", "weights",
+    "untrained", "synthetic_calibration", "data", "data_sha256", "images", "unreadable", "labels",
+    "preprocessing", "top1_percent", "top1_low", "top1_high", "top5_percent", "top5_low",
+    "top5_high", "published_top1", "published_top5", "published_source", "float32_file",
+    "float32_same_percent", "only_this", "only_float32", "p_value", "runtime", "machines",
+    "cpu_ms", "reasons", "tool", "id",
+)  # fmt: skip
+"""Of an accuracy's row, in order."""
 
 
 def summarize(record: Record) -> dict[str, Any]:
@@ -99,13 +121,80 @@ def text_rows(records: Iterable[Record]) -> list[Sequence[str]]:
     return rows
 
 
-def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows of `summarize` as CSV with a head, also where there is none."""
+def summarize_accuracy(accuracy: Accuracy) -> dict[str, Any]:
+    """One accuracy as a flat row of `ACCURACY_FIELDS`; a number that is missing is None."""
+    artifact, data = accuracy.artifact, accuracy.data
+    published, agreement = accuracy.published, accuracy.agreement
+    return {
+        "time": clean(accuracy.time),
+        "file": clean(artifact.file),
+        "sha256": artifact.sha256,
+        "network": clean(artifact.network),
+        "multiplier": clean(artifact.multiplier),
+        "resolution": artifact.resolution,
+        "scheme": clean(artifact.scheme),
+        "weights": clean(artifact.weights),
+        "untrained": artifact.untrained,
+        "synthetic_calibration": artifact.synthetic_calibration,
+        "data": clean(data.name),
+        "data_sha256": data.digest,
+        "images": data.images,
+        "unreadable": data.unreadable,
+        "labels": data.labels,
+        "preprocessing": clean(accuracy.preprocessing),
+        "top1_percent": accuracy.top1.percent,
+        "top1_low": accuracy.top1.low,
+        "top1_high": accuracy.top1.high,
+        "top5_percent": accuracy.top5.percent,
+        "top5_low": accuracy.top5.low,
+        "top5_high": accuracy.top5.high,
+        "published_top1": published.top1 if published else None,
+        "published_top5": published.top5 if published else None,
+        "published_source": clean(published.source) if published else "",
+        "float32_file": clean(agreement.file) if agreement else "",
+        "float32_same_percent": agreement.same_percent if agreement else None,
+        "only_this": agreement.only_this if agreement else None,
+        "only_float32": agreement.only_other if agreement else None,
+        "p_value": agreement.p_value if agreement else None,
+        "runtime": clean(accuracy.runtime),
+        "machines": clean("; ".join(accuracy.machines)),
+        "cpu_ms": accuracy.cpu_ms,
+        "reasons": clean("; ".join(accuracy.reasons)),
+        "tool": clean(accuracy.tool),
+        "id": accuracy.id,
+    }
+
+
+def accuracy_rows(accuracies: Iterable[Accuracy]) -> list[Sequence[str]]:
+    """A head and a row for each accuracy, for a terminal."""
+    rows: list[Sequence[str]] = [
+        ("time", "file", "scheme", "images", "top-1 %", "top-5 %", "published", "reasons", "id")
+    ]
+    for accuracy in accuracies:
+        published = accuracy.published
+        rows.append(
+            (
+                clean(accuracy.time[:19]),
+                clean(accuracy.artifact.file),
+                clean(accuracy.artifact.scheme) or "unknown",
+                f"{accuracy.data.images:,} of {clean(accuracy.data.name)}",
+                format_share(accuracy.top1),
+                format_share(accuracy.top5),
+                f"{published.top1:.1f}" if published else "-",
+                ", ".join(reason_names(accuracy.reasons)) or "-",
+                accuracy.id,
+            )
+        )
+    return rows
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], head: Sequence[str] = FIELDS) -> str:
+    """Rows of one kind as CSV with a head, also where there is none."""
     import csv
     import io
 
     text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(text, head, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -5,17 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from mnasnet_deploy.report.model import Cell, Column, Legend, Part, clean
+from mnasnet_deploy.results.codec import AnyRecord
 from mnasnet_deploy.results.record import Record
 
 __all__ = [
     "ABSENT",
     "NOISY",
+    "SCHEME_ORDER",
     "STAND_IN",
     "SYNTHETIC",
     "UNTRAINED",
     "Now",
     "Setup",
     "artifact_marks",
+    "by_stand_in",
     "device_title",
     "format_ms",
     "measured_cell",
@@ -35,9 +38,14 @@ CHANGED = "file changed since measured"
 
 FORCED = ("fixed", "locked")
 """Modes that are no phone's own way: see `Settings.profile`."""
-_SCHEMES = ("float32", "float16", "dynamic-int8", "int8")
+SCHEME_ORDER = ("float32", "float16", "dynamic-int8", "int8")
 _KINDS = {"host": "host: ", "android": "", "software-phone": "software phone: "}
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]*")
+
+
+def by_stand_in(record: AnyRecord) -> bool:
+    """Whether a software phone measured it: a stand-in of the tests, whose times are no phone's."""
+    return isinstance(record, Record) and record.device.kind == STAND_IN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +108,11 @@ def setup_of(record: Record) -> Setup:
 
 def setup_order(setup: Setup) -> tuple[object, ...]:
     """Real devices before stand-ins, one device's columns together, schemes as exported."""
-    known = setup.scheme in _SCHEMES
+    known = setup.scheme in SCHEME_ORDER
     return (
         list(_KINDS).index(setup.kind),
         setup.device,
-        _SCHEMES.index(setup.scheme) if known else len(_SCHEMES),
+        SCHEME_ORDER.index(setup.scheme) if known else len(SCHEME_ORDER),
         setup.scheme,
         setup.threads,
         setup.delegate,
@@ -221,17 +229,20 @@ def format_ms(median_ms: float, low_ms: float, high_ms: float) -> str:
     return f"{median} [{low}, {high}]"
 
 
-def measured_legend(parts: Sequence[Part], records: Iterable[Record]) -> Iterator[Legend]:
+def measured_legend(parts: Sequence[Part], records: Sequence[Record]) -> Iterator[Legend]:
     """Explain what occurs in the measured columns.
 
     Args:
         parts: the table's.
         records: at least those the table shows.
     """
-    columns = [column for part in parts for column in part.columns if column.kind == "measured"]
+    columns = [column for part in parts for column in part.columns if column.unit == "ms"]
+    columns = [column for column in columns if column.kind == "measured"]
     if not columns:
         return
-    cells = [c for part in parts for row in part.rows for c in row.cells if c.kind == "measured"]
+    ids = {record.id for record in records}
+    cells = [c for part in parts for row in part.rows for c in row.cells if c.record in ids]
+    cells = [cell for cell in cells if cell.kind == "measured"]
     shown = {cell.record for cell in cells}
     used = [record for record in records if record.id in shown]
     coverages = [record.estimate.coverage for record in used if record.estimate]
@@ -271,8 +282,8 @@ def _number(record: Record, *, absent: bool) -> Cell:
         kind="measured",
         text=format_ms(estimate.median_ms, estimate.low_ms, estimate.high_ms),
         value=estimate.median_ms,
-        low_ms=estimate.low_ms,
-        high_ms=estimate.high_ms,
+        low=estimate.low_ms,
+        high=estimate.high_ms,
         marks=(*artifact_marks(record), *((ABSENT,) if absent else ())),
         reasons=tuple(map(clean, record.reasons)),
         record=record.id,

@@ -16,8 +16,8 @@ class Cell:
     Attributes:
         kind: what the value is; `missing` says in `text` why there is none.
         text: as shown, without marks.
-        value: the number behind the text (ms where measured), None where there is none.
-        low_ms, high_ms: interval of a measured value.
+        value: the number behind the text, in the column's unit; None where there is none.
+        low, high: interval of a measured value, in the same unit.
         marks: what the legend explains.
         reasons: behind the marks or behind a missing value, in words.
         record: id of the record it rests on, empty where it rests on none.
@@ -26,8 +26,8 @@ class Cell:
     kind: Kind
     text: str
     value: float | str | None = None
-    low_ms: float | None = None
-    high_ms: float | None = None
+    low: float | None = None
+    high: float | None = None
     marks: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     record: str = ""

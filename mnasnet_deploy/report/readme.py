@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from mnasnet_deploy.arch.variants import find_variant
 from mnasnet_deploy.errors import InputError, MnasnetError, StaleError
 from mnasnet_deploy.report.grid import build_table
-from mnasnet_deploy.report.measured import STAND_IN
+from mnasnet_deploy.report.measured import by_stand_in
 from mnasnet_deploy.report.model import Table, clean
 from mnasnet_deploy.report.render import escape_markdown, markdown
 from mnasnet_deploy.report.splice import Block, find_blocks, splice
+from mnasnet_deploy.results.accuracy import Accuracy
+from mnasnet_deploy.results.codec import AnyRecord
 from mnasnet_deploy.results.files import Files
-from mnasnet_deploy.results.record import Record
 from mnasnet_deploy.results.store import newest_last
 
 __all__ = ["Plan", "check", "plan"]
@@ -40,7 +41,7 @@ class Plan:
     """
 
     document: bytes
-    add: tuple[Record, ...]
+    add: tuple[AnyRecord, ...]
     notes: Mapping[str, str]
     shown: int
 
@@ -48,9 +49,9 @@ class Plan:
 def plan(
     document: bytes,
     *,
-    measured: Iterable[Record],
+    measured: Iterable[AnyRecord],
     files: Files,
-    kept: Iterable[Record],
+    kept: Iterable[AnyRecord],
     notes: Mapping[str, str],
 ) -> Plan:
     """Choose the records a README needs and make its tables from them.
@@ -68,7 +69,7 @@ def plan(
     """
     blocks = _blocks(document)
     here = {record.id: record for record in kept}
-    together = {record.id: record for record in measured if record.device.kind != STAND_IN}
+    together = {record.id: record for record in measured if not by_stand_in(record)}
     for record_id in here.keys() & together.keys():
         if here[record_id] != together[record_id]:
             raise MnasnetError(
@@ -85,7 +86,9 @@ def plan(
     return Plan(document=rendered, add=tuple(add), notes=meant, shown=shown)
 
 
-def check(document: bytes, *, kept: Iterable[Record], notes: Mapping[str, str], name: str) -> int:
+def check(
+    document: bytes, *, kept: Iterable[AnyRecord], notes: Mapping[str, str], name: str
+) -> int:
     """Hold a README against `docs/results`.
 
     Args:
@@ -128,7 +131,7 @@ def _network(block: Block) -> str:
 
 
 def _merge_notes(
-    records: Iterable[Record], kept: Container[str], files: Files, notes: Mapping[str, str]
+    records: Iterable[AnyRecord], kept: Container[str], files: Files, notes: Mapping[str, str]
 ) -> Files:
     """Which bytes the names mean: as they are, else as noted unless measured again since."""
     last = {record.artifact.file: record.id for record in newest_last(records)}
@@ -139,7 +142,7 @@ def _merge_notes(
 
 
 def _render(
-    document: bytes, blocks: Sequence[Block], records: Iterable[Record], notes: Mapping[str, str]
+    document: bytes, blocks: Sequence[Block], records: Iterable[AnyRecord], notes: Mapping[str, str]
 ) -> tuple[bytes, int]:
     by_id = {record.id: record for record in records}
     files = Files(sha256=notes)
@@ -149,7 +152,7 @@ def _render(
     return fresh, len(shown)
 
 
-def _text(table: Table, records: Mapping[str, Record]) -> str:
+def _text(table: Table, records: Mapping[str, AnyRecord]) -> str:
     blocks = [_MADE, markdown(table)]
     if table.shown_records:
         lines = [_record_line(records[record_id]) for record_id in table.shown_records]
@@ -159,8 +162,13 @@ def _text(table: Table, records: Mapping[str, Record]) -> str:
     return "\n\n".join(blocks)
 
 
-def _record_line(record: Record) -> str:
-    artifact, device = record.artifact, record.device
-    told = f"{artifact.file} (sha256 {artifact.sha256[:12]}) on {device.name}, {device.os}"
+def _record_line(record: AnyRecord) -> str:
+    artifact = record.artifact
+    told = f"{artifact.file} (sha256 {artifact.sha256[:12]}) on "
+    if isinstance(record, Accuracy):
+        data = record.data
+        told += f"{data.images:,} images of {data.name} (sha256 {data.digest[:12]})"
+    else:
+        told += f"{record.device.name}, {record.device.os}"
     by = f"{record.time} by {record.tool}"
     return f"- `{record.id}`: {escape_markdown(clean(f'{told}, {by}'))}"

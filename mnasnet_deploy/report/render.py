@@ -79,7 +79,7 @@ def table_to_mapping(table: Table) -> dict[str, Any]:
                 "columns": [_column_to_mapping(column) for column in part.columns],
                 "rows": [
                     {
-                        column.key: _cell_to_mapping(cell)
+                        column.key: _cell_to_mapping(column, cell)
                         for column, cell in zip(part.columns, row.cells, strict=True)
                     }
                     for row in part.rows
@@ -105,10 +105,11 @@ def _fields(column: Column, cell: Cell, *, noted: bool) -> dict[str, object]:
         return fields | {f"{name} note": notes} if noted else fields
     if cell.kind == "missing":
         notes = "; ".join((cell.text, *cell.reasons))
+    value = f"{name} median" if column.unit == "ms" else name
     return {
-        f"{name} median": cell.value,
-        f"{name} low": cell.low_ms,
-        f"{name} high": cell.high_ms,
+        value: cell.value,
+        f"{name} low": cell.low,
+        f"{name} high": cell.high,
         f"{name} note": notes,
     }
 
@@ -129,10 +130,11 @@ def _column_to_mapping(column: Column) -> dict[str, Any]:
     }
 
 
-def _cell_to_mapping(cell: Cell) -> dict[str, Any]:
+def _cell_to_mapping(column: Column, cell: Cell) -> dict[str, Any]:
+    unit = "_ms" if column.unit == "ms" else ""
     extras = {
-        "low_ms": cell.low_ms,
-        "high_ms": cell.high_ms,
+        f"low{unit}": cell.low,
+        f"high{unit}": cell.high,
         "marks": list(cell.marks),
         "reasons": list(cell.reasons),
         "record": cell.record,

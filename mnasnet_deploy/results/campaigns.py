@@ -152,8 +152,10 @@ def read_measured(campaign: Campaign, folder: Path) -> tuple[dict[int, Record], 
             found = read_record(path)
             if isinstance(found, Problem):
                 problems[number] = found
-            else:
+            elif isinstance(found, Record):
                 records[number] = found
+            else:
+                problems[number] = Problem(path=path, reason="it is no record of a time")
     return records, problems
 
 

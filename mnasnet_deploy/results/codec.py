@@ -1,15 +1,21 @@
 """A record as the text of its file, and back. Strict: what it reads is whole and of this format."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from mnasnet_deploy.errors import InputError
-from mnasnet_deploy.results.record import Record, record_from_mapping, record_to_mapping
+from mnasnet_deploy.results import accuracy
+from mnasnet_deploy.results.accuracy import Accuracy, accuracy_from_mapping
+from mnasnet_deploy.results.record import Record, record_from_mapping
 
-__all__ = ["decode", "encode", "parse_json"]
+__all__ = ["AnyRecord", "decode", "encode", "parse_json"]
+
+AnyRecord = Record | Accuracy
 
 
-def encode(record: Record) -> str:
+def encode(record: AnyRecord) -> str:
     """A record as JSON text; `decode` gives it back.
 
     One key a line and one launch a line, so that a change can be read and thousands of samples do
@@ -18,8 +24,8 @@ def encode(record: Record) -> str:
     Raises:
         ValueError: the record could not be read back; a bug of whoever built it.
     """
-    mapping = record_to_mapping(record)
-    launches = ",\n".join(f"    {_dump(launch)}" for launch in mapping["launches"])
+    mapping = asdict(record)
+    launches = ",\n".join(f"    {_dump(launch)}" for launch in mapping.get("launches", ()))
     lines = [
         f'  "{key}": [\n{launches}\n  ]'
         if key == "launches" and launches
@@ -36,13 +42,16 @@ def encode(record: Record) -> str:
     return text
 
 
-def decode(content: bytes) -> Record:
+def decode(content: bytes) -> AnyRecord:
     """Read the content of a record's file.
 
     Raises:
-        InputError: not UTF-8, not JSON, not this format.
+        InputError: not UTF-8, not JSON, of no format that is read here.
     """
-    return record_from_mapping(parse_json(content))
+    mapping = parse_json(content)
+    if isinstance(mapping, Mapping) and mapping.get("schema") == accuracy.SCHEMA:
+        return accuracy_from_mapping(mapping)
+    return record_from_mapping(mapping)
 
 
 def parse_json(content: bytes) -> Any:

@@ -13,7 +13,7 @@ from typing import Final
 
 from mnasnet_deploy.errors import InputError
 from mnasnet_deploy.results.codec import parse_json
-from mnasnet_deploy.results.record import Record
+from mnasnet_deploy.results.record import Identified
 from mnasnet_deploy.results.store import Problem, read_limited
 
 __all__ = ["NOTES_NAME", "Files", "read_notes", "render_notes", "scan"]
@@ -38,7 +38,7 @@ class Files:
     complete: bool = False
 
 
-def scan(folder: Path, records: Iterable[Record]) -> tuple[Files, tuple[Problem, ...]]:
+def scan(folder: Path, records: Iterable[Identified]) -> tuple[Files, tuple[Problem, ...]]:
     """Hash the .tflite files of a folder that any of the records could be about.
 
     Args:
@@ -48,8 +48,9 @@ def scan(folder: Path, records: Iterable[Record]) -> tuple[Files, tuple[Problem,
     Returns:
         What was found, and the files that could not be read.
     """
-    names = {record.artifact.file for record in records}
-    sizes = {record.artifact.size_bytes for record in records}
+    known = [record.artifact for record in records]
+    names = {artifact.file for artifact in known}
+    sizes = {artifact.size_bytes for artifact in known}
     try:
         paths = sorted(folder.iterdir())
     except FileNotFoundError:

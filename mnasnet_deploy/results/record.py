@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from mnasnet_deploy.errors import InputError
 from mnasnet_deploy.typed_mapping import from_mapping, shorten
@@ -20,6 +20,7 @@ __all__ = [
     "Conditions",
     "DeviceInfo",
     "Estimate",
+    "Identified",
     "Launch",
     "OperatorTime",
     "Record",
@@ -27,6 +28,7 @@ __all__ = [
     "Settings",
     "Summary",
     "Verdict",
+    "check_identity",
     "instant",
     "record_from_mapping",
     "record_to_mapping",
@@ -304,7 +306,23 @@ class Record:
     schema: str = SCHEMA
 
 
-def instant(record: Record) -> datetime:
+class Identified(Protocol):
+    """What all kinds of records have: an id, when it was measured, and of which file."""
+
+    @property
+    def id(self) -> str:
+        """Names the record's file."""
+
+    @property
+    def time(self) -> str:
+        """ISO 8601."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """The file."""
+
+
+def instant(record: Identified) -> datetime:
     """When the measurement ended, to compare records of any two computers."""
     return _parse_time(record.time)
 
@@ -333,18 +351,28 @@ def record_from_mapping(mapping: object) -> Record:
     return record
 
 
-def _check(record: Record) -> None:
-    """Raise where single values are of the right kind but the record says nothing with them."""
+def check_identity(record: Identified, where: str) -> None:
+    """Raise InputError where an id names no file, a sum or a time is none.
+
+    Args:
+        record: of any kind.
+        where: what to call it in an error.
+    """
     if not _ID.fullmatch(record.id):
-        raise InputError(f"record.id is {shorten(record.id)}, not letters, digits and '-'")
+        raise InputError(f"{where}.id is {shorten(record.id)}, not letters, digits and '-'")
     if not _SHA256.fullmatch(record.artifact.sha256):
-        raise InputError("record.artifact.sha256 is not 64 hexadecimal digits")
+        raise InputError(f"{where}.artifact.sha256 is not 64 hexadecimal digits")
     try:
         _parse_time(record.time)
     except (ValueError, OverflowError):
         raise InputError(
-            f"record.time is {shorten(record.time)}, not an ISO 8601 time with its offset"
+            f"{where}.time is {shorten(record.time)}, not an ISO 8601 time with its offset"
         ) from None
+
+
+def _check(record: Record) -> None:
+    """Raise where single values are of the right kind but the record says nothing with them."""
+    check_identity(record, "record")
     estimate = record.estimate
     if estimate is None:
         if record.verdict != "invalid":

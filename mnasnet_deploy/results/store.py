@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from mnasnet_deploy.errors import InputError, MnasnetError
-from mnasnet_deploy.results.codec import decode, encode
-from mnasnet_deploy.results.record import Record, instant
+from mnasnet_deploy.results.accuracy import Accuracy
+from mnasnet_deploy.results.codec import AnyRecord, decode, encode
+from mnasnet_deploy.results.record import Identified, Record, instant
 
 __all__ = [
     "DEFAULT_FOLDER",
@@ -57,12 +58,19 @@ class Loaded:
     """What a results folder holds.
 
     Attributes:
-        records: whole records, oldest first.
+        records: of latencies, oldest first.
+        accuracies: oldest first.
         problems: files that are none, by name.
     """
 
     records: tuple[Record, ...] = ()
+    accuracies: tuple[Accuracy, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def everything(self) -> tuple[AnyRecord, ...]:
+        """Records of all kinds, oldest first."""
+        return tuple(newest_last((*self.records, *self.accuracies)))
 
 
 def new_id(now: datetime) -> str:
@@ -76,12 +84,15 @@ def new_id(now: datetime) -> str:
     return f"{utc:%Y%m%dt%H%M%S}{utc.microsecond // 1000:03d}-{random}"
 
 
-def newest_last(records: Iterable[Record]) -> list[Record]:
+_Kind = TypeVar("_Kind", bound=Identified)
+
+
+def newest_last(records: Iterable[_Kind]) -> list[_Kind]:
     """Records in the order they were measured."""
     return sorted(records, key=lambda record: (instant(record), record.id))
 
 
-def add(record: Record, folder: Path = DEFAULT_FOLDER) -> Path:
+def add(record: AnyRecord, folder: Path = DEFAULT_FOLDER) -> Path:
     """Put a record into a results folder, whole or not at all; a file that is there stays.
 
     Args:
@@ -114,14 +125,21 @@ def load(folder: Path) -> Loaded:
     Nothing in the folder can make it fail: files that are no records become problems.
     """
     records: list[Record] = []
+    accuracies: list[Accuracy] = []
     problems: list[Problem] = []
     for path in _record_files(folder, problems):
         found = read_record(path)
         if isinstance(found, Problem):
             problems.append(found)
+        elif isinstance(found, Accuracy):
+            accuracies.append(found)
         else:
             records.append(found)
-    return Loaded(records=tuple(newest_last(records)), problems=tuple(problems))
+    return Loaded(
+        records=tuple(newest_last(records)),
+        accuracies=tuple(newest_last(accuracies)),
+        problems=tuple(problems),
+    )
 
 
 def record_path(folder: Path, record: str) -> Path:
@@ -129,8 +147,8 @@ def record_path(folder: Path, record: str) -> Path:
     return folder / "records" / f"{record}.json"
 
 
-def read_record(path: Path) -> Record | Problem:
-    """Read the file of a record, or say why it is none."""
+def read_record(path: Path) -> AnyRecord | Problem:
+    """Read the file of a record of any kind, or say why it is none."""
     try:
         record = decode(read_limited(path, MAX_BYTES))
     except InputError as error:

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from functools import cache
 
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from mnasnet_deploy.arch.network import Network, build_network
 from mnasnet_deploy.arch.variants import VARIANTS
@@ -69,3 +71,12 @@ def builder_of(
         calibration=calibration(resolution=network.resolution),
         **others,  # type: ignore[arg-type]
     )
+
+
+def foreign(content: bytes) -> bytes:
+    """The same model without this tool's facts, as another tool would have written it."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model.metadata = []
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

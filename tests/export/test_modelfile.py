@@ -14,7 +14,7 @@ from mnasnet_deploy.export.facts import BUFFER_NAME, decode_facts
 from mnasnet_deploy.export.flatfile import metadata_places
 from mnasnet_deploy.export.runtime import run_in_child
 
-from .building import builder_of
+from .building import builder_of, foreign
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +27,6 @@ def file(content: bytes, tmp_path: Path) -> Path:
     path = tmp_path / "mödel 1.tflite"
     path.write_bytes(content)
     return path
-
-
-def foreign(content: bytes) -> bytes:
-    """The same model without this tool's facts, as another tool would have written it."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    model.metadata = []
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
 
 
 def broken(content: bytes, change: str) -> bytes:

@@ -22,3 +22,8 @@ def building() -> ModuleType:
 @pytest.fixture(scope="session")
 def make_record(building):
     return building.make_record
+
+
+@pytest.fixture(scope="session")
+def make_accuracy(building):
+    return building.make_accuracy

@@ -99,7 +99,7 @@ def test_the_newest_measurement_is_shown_with_its_interval(make_record, here):
     table = build_table("mnasnet-a1", records, here(FILE="first"))
     cell = _cell(table)
     assert cell.shown == "1.52 [1.50, 1.55]"
-    assert (cell.kind, cell.value, cell.low_ms, cell.high_ms) == ("measured", 1.52, 1.5, 1.55)
+    assert (cell.kind, cell.value, cell.low, cell.high) == ("measured", 1.52, 1.5, 1.55)
     assert table.shown_records == table.used_records == (records[0].id,)
 
 

@@ -40,7 +40,7 @@ def test_without_any_measurement_the_published_grid_is_shown(mnasnet):
     assert run.code == 0
     first = next(line for line in run.out.splitlines() if line.split()[:1] == ["224"])
     assert first.split() == ["224", "1.4", "77.2", "93.5", "6.1", "591.5", "135"]
-    assert "no measurements in results: 'mnasnet bench' makes them" in run.err
+    assert "no measurements in results: 'mnasnet bench' and 'mnasnet eval' make them" in run.err
 
 
 def test_a_number_is_shown_for_the_bytes_it_was_measured_on(mnasnet, measured):
@@ -263,7 +263,7 @@ def test_results_become_csv_on_the_screen_and_in_a_file(mnasnet, measured):
 def test_without_results_there_is_nothing_to_list_and_no_error(mnasnet):
     run = mnasnet("results", "list")
     assert (run.code, run.out) == (0, "")
-    assert "'mnasnet bench' measures" in run.err
+    assert "'mnasnet bench' and 'mnasnet eval' make them" in run.err
     assert mnasnet("results", "list", "--json").out == "[]\n"
     assert mnasnet("results", "export", "csv").out.startswith("time,file,sha256,")
 
