@@ -61,6 +61,7 @@ class AndroidPhone:
         self._pushed: Programs | None = None
         self._known: PhoneState | None = None
         self._last: Quick | None = None
+        self._silent = False
         self._ready = Readiness(link, options, self._pause)
         self._say: Say = _silent
 
@@ -174,6 +175,9 @@ class AndroidPhone:
         with self._lock:  # from here on `stop` cuts nothing short
             self._leaving = True
         try:
+            if self._silent:
+                # One answer is asked for shortly; each command would wait for its own deadline.
+                self._link.wait_back(0.0)
             self._files.sweep()
             self._ready.restore()
         except PhoneError as error:
@@ -240,7 +244,9 @@ class AndroidPhone:
         Raises:
             LinkLostError: it does not.
         """
+        self._silent = True
         self._link.wait_back(ANSWER_S, self._pause)
+        self._silent = False
         self._files.sweep()
 
     def _doubts(self, model: Path, settings: Settings, trial: Trial) -> Iterator[str]:

@@ -7,7 +7,7 @@ that of the README's table.
 import pytest
 from softphone.faults import Fault
 
-from .conftest import SIX, left_behind
+from .conftest import NINE, SIX, left_behind
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -44,34 +44,48 @@ def test_a_drop_around_a_push_is_waited_for(bench, phone_rig, tiny_float32, faul
     assert left_behind(phone_rig, phone) == []
 
 
+def on_launch(number, do, **more):
+    """A fault of one launch; its number counts every start of the program."""
+    more = {"after": 2, **more}
+    return Fault(on="benchmark", skip=LAUNCH + number, do=do, **more)
+
+
 @pytest.mark.parametrize(
-    ("fault", "rule"),
+    ("faults", "rules"),
     [
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="unplug", seconds=0.5), "DISCONNECTED"),
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="drop"), "DISCONNECTED"),
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="kill-server"), "DISCONNECTED"),
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="crash"), "CRASHED"),
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="abort"), "CRASHED"),
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="kill"), "CRASHED"),
-        (Fault(on="benchmark", skip=LAUNCH, do="garbage"), "FAILED"),
-        (Fault(on="benchmark", skip=LAUNCH, do="empty"), "FAILED"),
-        (Fault(on="benchmark", skip=LAUNCH, do="no-result"), "FAILED"),
-        (Fault(on="benchmark", skip=LAUNCH, after=2, do="invoke-error"), "FAILED"),
-        (Fault(on="benchmark", skip=LAUNCH, do="warn", text="--new_flag=1"), "NOT-AS-ASKED"),
-        (Fault(on="benchmark", skip=LAUNCH, do="fallback"), "NO-DELEGATE"),
+        (
+            [on_launch(0, "unplug", seconds=0.5), on_launch(1, "drop"), on_launch(3, "crash")],
+            ["DISCONNECTED", "DISCONNECTED", "CRASHED"],
+        ),
+        (
+            [on_launch(0, "abort"), on_launch(2, "kill-server"), on_launch(4, "kill")],
+            ["CRASHED", "DISCONNECTED", "CRASHED"],
+        ),
+        (
+            [on_launch(0, "garbage"), on_launch(1, "empty"), on_launch(2, "no-result")],
+            ["FAILED", "FAILED", "FAILED"],
+        ),
+        (
+            [
+                on_launch(0, "invoke-error"),
+                on_launch(1, "warn", text="--new_flag=1"),
+                on_launch(2, "fallback"),
+            ],
+            ["FAILED", "NOT-AS-ASKED", "NO-DELEGATE"],
+        ),
     ],
-    ids=lambda value: value.do if isinstance(value, Fault) else None,
+    ids=["link", "signals", "outputs", "promises"],
 )
-def test_one_bad_launch_is_kept_as_void_and_repeated(bench, phone_rig, tiny_float32, fault, rule):
+def test_bad_launches_are_kept_as_void_and_repeated(bench, phone_rig, tiny_float32, faults, rules):
     phone = phone_rig.phone("pixel-8")
     before = phone.settings()
-    phone.set_rules(fault)
-    run = bench(tiny_float32, "--device", "adb", quick=SIX)
+    phone.set_rules(*faults)
+    run = bench(tiny_float32, "--device", "adb", quick=NINE)
     assert run.code == 0, run.err
     (record,) = bench.records
-    assert discarded(record) == [rule]
-    assert len(record.launches) == 7
-    assert record.estimate.launches == 6
+    assert discarded(record) == rules
+    assert len(record.launches) == 12
+    assert record.estimate.launches == 9
     assert phone.settings() == before
     assert left_behind(phone_rig, phone) == []
 
