@@ -12,10 +12,15 @@ DEMO = --variant a1 --multiplier 0.5 --res 160
 # Enough for a first picture; the defaults are for numbers to keep.
 QUICK = --launches 6 --max-launches 6 --runs 20 --min-seconds 0.5 --warmup-seconds 0.5
 
+# The demo on a software phone, in a folder of its own: its numbers never stand among real ones.
+PHONE_DEMO = build/demo-phone
+ON_PHONE = --device adb --benchmark-binary "$$BENCHMARK_BINARY" \
+  --models $(PHONE_DEMO)/models --results $(PHONE_DEMO)/results
+
 # Tests on all cores, four at most: TensorFlow takes half a GiB in each.
 WORKERS = -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup demo test test-fast test-long check bench lock dist clean
+.PHONY: help setup demo demo-phone test test-fast test-long check bench lock dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,6 +32,15 @@ demo: $(VENV)/.base  ## export a network as float32 and int8, measure both here,
 	$(BIN)/mnasnet export $(DEMO) --weights random --float32 --int8 --calibration examples/photos
 	$(BIN)/mnasnet bench $(DEMO) --float32 --int8 $(QUICK)
 	$(BIN)/mnasnet table
+
+demo-phone: $(VENV)/.dev  ## the same over adb, on a software phone that runs on this computer (Linux)
+	$(BIN)/mnasnet export $(DEMO) --weights random --float32 --int8 --calibration examples/photos \
+	  --out $(PHONE_DEMO)/models
+	$(BIN)/python tests/phone/softphone/try_it.py --phone pixel-8 -- sh -exc ' \
+	  $(BIN)/mnasnet devices; \
+	  $(BIN)/mnasnet bench $(ON_PHONE) $(QUICK); \
+	  $(BIN)/mnasnet table --models $(PHONE_DEMO)/models --results $(PHONE_DEMO)/results'
+	@echo 'SOFTWARE PHONE: all of this ran on this computer; the numbers are in $(PHONE_DEMO)/results only'
 
 test: $(VENV)/.extras  ## all tests but the longest (installs TensorFlow; under 6 minutes)
 	$(BIN)/pytest $(WORKERS) -m "not long"
@@ -80,7 +94,12 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install -q $(LOCKED) -e .
 	@touch $@
 
+$(VENV)/.dev: $(VENV)/.base
+	@echo "installing the development tools into $(VENV) (a minute or two)"
+	$(BIN)/pip install -q $(LOCKED) -e '.[dev]'
+	@touch $@
+
 $(VENV)/.extras: $(VENV)/.base
 	@echo "installing TensorFlow and the development tools into $(VENV) (some minutes)"
 	$(BIN)/pip install -q $(LOCKED) -e '.[tensorflow,plot,dev]'
-	@touch $@
+	@touch $(VENV)/.dev $@

@@ -143,9 +143,13 @@ def resume_command(campaign: str, files: Iterable[Path], how: How) -> str:
     words = ["mnasnet", "bench"]
     words += [str(path) for path in paths] if len(folders) > 1 else []
     words += ["--resume", campaign]
-    words += ["--results", str(how.results)] if how.results != DEFAULT_RESULTS else []
-    words += ["--models", str(one)] if one != DEFAULT_MODELS else []
-    return shlex.join([*words, *how.again])
+    return shlex.join([*words, *_places(how.results, one), *how.again])
+
+
+def _places(results: Path, models: Path) -> list[str]:
+    """The options that say where things are, where that is not the usual place."""
+    words = ["--results", str(results)] if results != DEFAULT_RESULTS else []
+    return words + (["--models", str(models)] if models != DEFAULT_MODELS else [])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -198,7 +202,7 @@ class _Story:
         if count := len(self.keeper.kept):
             console.say(
                 f"{count} record{'s' * (count != 1)} added to {self.how.results}; see them with "
-                "'mnasnet table'"
+                f"'{shlex.join(['mnasnet', 'table', *_places(self.how.results, self.how.models)])}'"
             )
         if not self.how.plan and (left := self.keeper.unfinished()):
             console.say(

@@ -9,15 +9,19 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from softphone.fixtures import need
 
 from mnasnet_deploy import errors
 from mnasnet_deploy.cli.main import COMMANDS
+from mnasnet_deploy.results import store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-# These run this very test, or for many minutes: make itself is asked whether it knows them.
-ONLY_PLANNED = ("make test", "make test-fast", "make test-long", "make check", "make bench")
+# These run this very test, for many minutes, or not everywhere: make itself is asked whether it
+# knows them.
+ONLY_PLANNED = ("make demo-phone", "make test", "make test-fast", "make test-long", "make check",
+                "make bench")  # fmt: skip
 
 
 def _fenced(language):
@@ -46,7 +50,7 @@ def clone(tmp_path_factory):
             shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").mkdir()
     (folder / ".venv" / "bin").symlink_to(sysconfig.get_path("scripts"))
-    for stamp in (".base", ".extras"):  # in this order: the second depends on the first
+    for stamp in (".base", ".dev", ".extras"):  # in this order: the others depend on the first
         (folder / ".venv" / stamp).touch()
     return folder
 
@@ -73,6 +77,28 @@ def test_a_shell_block_of_the_readme_runs_in_a_clone(clone, block):
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     assert done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_the_demo_on_a_software_phone_measures_and_says_what_it_is(clone):
+    need("pip-adb", "namespaces")
+    environment = {name: value for name, value in os.environ.items() if "VENV" not in name}
+    done = subprocess.run(
+        ["make", "demo-phone"], cwd=clone, env=environment,
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("SOFTWARE PHONE: Pixel 8 as ") for line in lines)
+    assert lines[-1].startswith("SOFTWARE PHONE: ")
+    assert "software phone: Pixel 8" in done.stdout
+    records = store.load(clone / "build" / "demo-phone" / "results").records
+    assert {record.device.kind for record in records} == {"software-phone"}
+    assert len(records) == 2
+    assert not (clone / "results").is_dir() or all(
+        record.device.kind == "host" for record in store.load(clone / "results").records
+    )
 
 
 @pytest.mark.processes  # importing TensorFlow starts one

@@ -4,6 +4,7 @@ Nothing is taken from it but its exit code, what it says, and what lies on disk 
 """
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -77,16 +78,25 @@ class Work:
         return campaigns.missing(self.campaign, self.results)
 
     @contextmanager
-    def started(self, *arguments: Any):
+    def started(self, *arguments: Any, most_bytes: int | None = None):
         """A bench that runs; whatever happens, it is over at the end of the block.
 
         Leads a process group, as one that was typed into a terminal.
+
+        Args:
+            arguments: of it.
+            most_bytes: that a file may have, which stands for a full disk.
         """
+
+        def limit() -> None:
+            if most_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, -1))
+
         program = ["--benchmark-binary", self.rig.benchmark_binary(self.form)]
         process = subprocess.Popen(
             [MNASNET, "bench", *map(str, [*arguments, *program])],
             cwd=self.folder, env=self.rig.environment,
-            start_new_session=True, stdin=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=limit, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:

@@ -36,7 +36,8 @@ def main() -> int:
             binary = rig.benchmark_binary(asked.format)
             for phone in phones:
                 name = phone.model.properties["ro.product.model"]
-                print(f"SOFTWARE PHONE: {name} as {phone.serial}; its numbers are this computer's")
+                text = f"SOFTWARE PHONE: {name} as {phone.serial}; its numbers are this computer's"
+                print(text, flush=True)
             extra = {"BENCHMARK_BINARY": str(binary)}
             if asked.command:
                 environment = {**rig.environment, **extra}
