@@ -50,6 +50,9 @@ def clone(tmp_path_factory):
             shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").mkdir()
     (folder / ".venv" / "bin").symlink_to(sysconfig.get_path("scripts"))
+    for name in ("pyvenv.cfg", "lib"):  # by which its Python knows what is installed
+        if (Path(sys.prefix) / "pyvenv.cfg").exists():
+            (folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
     for stamp in (".base", ".dev", ".extras"):  # in this order: the others depend on the first
         (folder / ".venv" / stamp).touch()
     return folder

@@ -127,12 +127,12 @@ class Adb:
             )
         return listed
 
-    def link(self, serial: str, *, patience_s: float = SETTLE_S) -> Link:
+    def link(self, serial: str, *, patience_s: float | None = None) -> Link:
         """The way to one phone that is ready.
 
         Args:
             serial: as `devices` lists it.
-            patience_s: how long a phone that is just connecting is waited for.
+            patience_s: how long a phone that is just connecting is waited for; 15 s by default.
 
         Raises:
             PhoneError: it is not attached, or not ready; the message says how to mend it.
@@ -150,7 +150,7 @@ class Adb:
         if meaning := adb_words.state_meaning(found[0].state):
             if meaning.kind is not LinkLostError:
                 raise meaning.error(f"phone {serial}")
-            link.wait_back(patience_s)
+            link.wait_back(SETTLE_S if patience_s is None else patience_s)
         return link
 
     def links(self, name: DeviceName, on_skip: Callable[[str], None]) -> tuple[Link, ...]:

@@ -21,7 +21,7 @@ from mnasnet_deploy.bench.benchmark_model import Request, Tool, arguments, shell
 from mnasnet_deploy.bench.benchmark_operators import read_operators
 from mnasnet_deploy.bench.device import Timing, Trial
 from mnasnet_deploy.bench.layer_names import with_layer_names
-from mnasnet_deploy.errors import ModelFileError, NoAnswerError
+from mnasnet_deploy.errors import ModelFileError, NoAnswerError, NotReadyError
 from mnasnet_deploy.export import modelfile
 from mnasnet_deploy.results.record import Artifact, OperatorTime, Settings
 
@@ -280,7 +280,13 @@ class Programs:
     def _push_question(self, asked: Question) -> str:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "image.bin"
-            local.write_bytes(asked.stored)
+            try:
+                local.write_bytes(asked.stored)
+            except OSError as error:
+                raise NotReadyError(
+                    f"cannot write into {folder}: {error.strerror or error} (make room there, or "
+                    "choose another folder with TMPDIR)"
+                ) from error
             return self._files.ensure(local, hashlib.sha256(asked.stored).hexdigest(), local.name)
 
     def _unchecked(self, pushed: _Pushed, reading: Reading) -> str:

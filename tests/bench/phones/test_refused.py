@@ -49,7 +49,9 @@ def test_a_serial_that_a_shell_would_read_is_refused(bench, phone_rig, tiny_floa
     assert not (bench.folder / "results").exists()
 
 
-@pytest.mark.parametrize(("state", "said"), [("unauthorized", "Allow"), ("offline", "offline")])
+@pytest.mark.parametrize(
+    ("state", "said"), [("unauthorized", "Allow"), ("offline", "does not talk to adb")]
+)
 def test_a_phone_that_does_not_let_us_in(bench, phone_rig, tiny_float32, state, said, monkeypatch):
     phone = phone_rig.phone("pixel-8", wait=False, rules=[Fault(on="cnxn", do=state, times=None)])
     phone_rig.wait_for_state(phone, state)
@@ -98,7 +100,7 @@ def test_a_full_disk_here_ends_it_and_the_phone_is_put_back(
     work = work_folder(tmp_path / "work", [tiny_float32, tiny_int8], phone_rig)
     phone = phone_rig.phone("pixel-8")
     before = phone.settings()
-    with work.started("--device", "adb", *QUICK, most_bytes=4_000) as process:
+    with work.started("--device", "adb", *QUICK, most_bytes=13_000) as process:
         ended = end_of(process)
     assert ended.code == 3
     assert "cannot write results" in the_error(ended)
