@@ -82,7 +82,7 @@ def test_a_shell_block_of_the_readme_runs_in_a_clone(clone, block):
     assert done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long  # as long as ten tests of phones
 @pytest.mark.processes
 def test_the_demo_on_a_software_phone_measures_and_says_what_it_is(clone):
     need("pip-adb", "namespaces")
