@@ -85,7 +85,7 @@ def test_the_demo_on_a_software_phone_measures_and_says_what_it_is(clone):
     need("pip-adb", "namespaces")
     environment = {name: value for name, value in os.environ.items() if "VENV" not in name}
     done = subprocess.run(
-        ["make", "demo-phone"], cwd=clone, env=environment,
+        ["make", "demo-phone", f"BIN={sysconfig.get_path('scripts')}"], cwd=clone, env=environment,
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from mnasnet_deploy.bench.benchmark_model import Request, Tool, arguments, shell
 from mnasnet_deploy.bench.benchmark_operators import read_operators
 from mnasnet_deploy.bench.device import Timing, Trial
 from mnasnet_deploy.bench.layer_names import with_layer_names
-from mnasnet_deploy.errors import ModelFileError, NoAnswerError
+from mnasnet_deploy.errors import ModelFileError, NoAnswerError, NotReadyError
 from mnasnet_deploy.export import modelfile
 from mnasnet_deploy.results.record import Artifact, OperatorTime, Settings
 
@@ -278,10 +278,17 @@ class Programs:
         return self._pushed[path]
 
     def _push_question(self, asked: Question) -> str:
+        digest = hashlib.sha256(asked.stored).hexdigest()
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "image.bin"
-            local.write_bytes(asked.stored)
-            return self._files.ensure(local, hashlib.sha256(asked.stored).hexdigest(), local.name)
+            try:
+                local.write_bytes(asked.stored)
+            except OSError as error:
+                raise NotReadyError(
+                    f"cannot write a temporary file: {error.strerror or error}; free some space, "
+                    "or name another folder in TMPDIR"
+                ) from error
+            return self._files.ensure(local, digest, local.name)
 
     def _unchecked(self, pushed: _Pushed, reading: Reading) -> str:
         """Why an answer says nothing; empty where it does."""

@@ -49,12 +49,11 @@ def test_a_serial_that_a_shell_would_read_is_refused(bench, phone_rig, tiny_floa
     assert not (bench.folder / "results").exists()
 
 
-@pytest.mark.parametrize(("state", "said"), [("unauthorized", "Allow"), ("offline", "offline")])
-def test_a_phone_that_does_not_let_us_in(bench, phone_rig, tiny_float32, state, said, monkeypatch):
-    phone = phone_rig.phone("pixel-8", wait=False, rules=[Fault(on="cnxn", do=state, times=None)])
-    phone_rig.wait_for_state(phone, state)
-    monkeypatch.setattr("mnasnet_deploy.bench.adb.SETTLE_S", 1.0)
-    assert said in refused(bench, tiny_float32, "--device", "adb")
+def test_a_phone_that_does_not_let_us_in(bench, phone_rig, tiny_float32):
+    deaf = Fault(on="cnxn", do="unauthorized", times=None)
+    phone = phone_rig.phone("pixel-8", wait=False, rules=[deaf])
+    phone_rig.wait_for_state(phone, "unauthorized")
+    assert "tap Allow" in refused(bench, tiny_float32, "--device", "adb")
 
 
 def test_a_phone_the_user_may_not_open(bench, phone_rig, tiny_float32, tmp_path, monkeypatch):
@@ -91,21 +90,27 @@ def test_a_gate_is_named_and_lets_through_by_its_name_only(bench, phone_rig, tin
     assert record.settings.allowed == ("LOW-BATTERY",)
 
 
+@pytest.mark.parametrize(
+    ("most_bytes", "said"),
+    [(14_000, "cannot write results"), (4_000, "cannot write a temporary file")],
+    ids=["results", "temporary"],
+)
 def test_a_full_disk_here_ends_it_and_the_phone_is_put_back(
-    tmp_path, phone_rig, tiny_float32, tiny_int8
+    tmp_path, phone_rig, tiny_float32, tiny_int8, most_bytes, said
 ):
-    """A limit of the size of files stands for the disk: the plan fits, a record does not."""
+    """A limit of the size of files stands for the disk; the plan has 3,000 bytes."""
     work = work_folder(tmp_path / "work", [tiny_float32, tiny_int8], phone_rig)
     phone = phone_rig.phone("pixel-8")
     before = phone.settings()
-    with work.started("--device", "adb", *QUICK, most_bytes=4_000) as process:
+    with work.started("--device", "adb", *QUICK, most_bytes=most_bytes) as process:
         ended = end_of(process)
     assert ended.code == 3
-    assert "cannot write results" in the_error(ended)
-    assert "0 of 2 measurements are finished and kept; go on with" in ended.err
+    assert said in the_error(ended)
     assert work.records == ()
-    assert list((work.results / "records").iterdir()) == []
+    assert list(work.results.glob("records/*")) == []
     assert phone.settings() == before
     assert left_behind(phone_rig, phone) == []
-    assert work.resume().code == 0
+    go_on = "go on with 'mnasnet bench --resume" in ended.err
+    assert go_on == (most_bytes == 14_000), "the temporary file comes before the first run"
+    assert (work.resume() if go_on else work.bench("--device", "adb", *QUICK)).code == 0
     work.assert_all_measured()
