@@ -56,7 +56,7 @@ check: $(VENV)/.extras  ## lint, format, types, documentation
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mnasnet table --check README.md
-	$(BIN)/pytest -q tests/test_docs.py -m "not slow"
+	$(BIN)/pytest -q tests/test_docs.py -m "not (slow or long)"
 
 bench: $(VENV)/.extras  ## how fast the tool itself is, against TensorFlow's converter
 	$(BIN)/python benchmarks/run.py

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnasnet_deploy.errors import InputError
+from mnasnet_deploy.errors import InputError, MnasnetError
 
 from . import bench_run, bench_view, console
 
 if TYPE_CHECKING:
     from mnasnet_deploy.bench.devices import PhoneOptions
+    from mnasnet_deploy.bench.fleet import Job
     from mnasnet_deploy.results.campaigns import Campaign
 
 __all__ = ["resume_campaign"]
@@ -51,6 +52,7 @@ def resume_campaign(
         todo = keeper.unfinished()
         measured, _ = campaigns.read_measured(campaign, how.results)
         if not todo:
+            _put_back(campaign, (), names, options, how)
             _say_finished(campaign, len(measured), how)
             return
         console.say(
@@ -68,6 +70,7 @@ def resume_campaign(
             trouble.of_file(name, error)
         for name, error in rest.by_device.items():
             trouble.of_device(name, error)
+        _put_back(campaign, rest.jobs, names, options, how)
         if not rest.jobs:
             bench_run.give_up(how, trouble)
         bench_run.measure(rest.jobs, keeper, how, trouble)
@@ -78,6 +81,33 @@ def _needed(campaign: "Campaign", todo: Sequence[int]) -> list[str]:
     places = {campaign.cells[number].device for number in todo}
     kinds = {campaign.devices[place].info.kind for place in places}
     return ["host"] * ("host" in kinds) + [ANY_PHONE] * bool(kinds - {"host"})
+
+
+def _put_back(
+    campaign: "Campaign",
+    jobs: "Sequence[Job]",
+    names: Sequence[str],
+    options: "PhoneOptions",
+    how: bench_run.How,
+) -> None:
+    """Look after phones that have nothing left to measure: a killed run may have changed them."""
+    from mnasnet_deploy.bench import devices
+    from mnasnet_deploy.results.campaigns import device_hash
+
+    measuring = {device_hash(campaign.id, job.device.key) for job in jobs}
+    done = {one.key_sha256 for one in campaign.devices if one.info.kind != "host"} - measuring
+    if how.plan or not done:
+        return
+    try:
+        for device in devices.open_devices(names or [ANY_PHONE], options, _silent):
+            if device_hash(campaign.id, device.key) in done:
+                device.put_back(console.say)
+    except MnasnetError as error:
+        console.warn(f"not looked at whether its other phones are as they were: {error}")
+
+
+def _silent(_: str) -> None:
+    """Of phones that are not ready nothing is said: they have nothing to measure."""
 
 
 def _require_same_delegate(campaign: "Campaign", options: "PhoneOptions") -> None:

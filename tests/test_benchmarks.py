@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from softphone.fixtures import need
 
 RUN = Path(__file__).parents[1] / "benchmarks" / "run.py"
 
@@ -25,6 +26,20 @@ def test_the_quick_benchmark_prints_a_table_of_the_rows_asked_for(tmp_path):
     assert all(line.rstrip(" |").endswith(("reached", "missed")) for line in lines[2:])
     assert "not a measurement" in done.stdout
     assert str(tmp_path) not in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.processes
+def test_the_quick_benchmark_of_phones_pushes_each_file_once(tmp_path):
+    need("pip-adb", "namespaces")
+    done = subprocess.run(
+        [sys.executable, RUN, "--quick", "--only", "phones"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    share, calls = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
+    assert "4 launches" in share
+    assert calls.rstrip(" |").endswith("reached")
 
 
 @pytest.mark.processes

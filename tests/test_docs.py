@@ -82,7 +82,7 @@ def test_a_shell_block_of_the_readme_runs_in_a_clone(clone, block):
     assert done.stdout
 
 
-@pytest.mark.long  # as long as ten tests of phones
+@pytest.mark.slow
 @pytest.mark.processes
 def test_the_demo_on_a_software_phone_measures_and_says_what_it_is(clone):
     need("pip-adb", "namespaces")
@@ -90,14 +90,17 @@ def test_the_demo_on_a_software_phone_measures_and_says_what_it_is(clone):
     # A make that runs these tests would have this one tell of the folders it enters and leaves.
     environment = {k: v for k, v in environment.items() if not k.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
-        ["make", "demo-phone"], cwd=clone, env=environment,
+        ["make", "demo-phone", f"BIN={sysconfig.get_path('scripts')}"], cwd=clone, env=environment,
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert any(line.startswith("SOFTWARE PHONE: Pixel 8 as ") for line in lines)
     assert lines[-1].startswith("SOFTWARE PHONE: ")
-    assert "software phone: Pixel 8" in done.stdout
+    assert "Pixel 8 (software phone)" in done.stdout
+    # A busy computer may make every number invalid, and the table shows none of those.
+    shown = "software phone: Pixel 8" in done.stdout
+    assert shown or done.stdout.count(" invalid (") == 2, done.stdout
     records = store.load(clone / "build" / "demo-phone" / "results").records
     assert {record.device.kind for record in records} == {"software-phone"}
     assert len(records) == 2

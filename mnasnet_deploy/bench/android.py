@@ -110,6 +110,17 @@ class AndroidPhone:
             finally:
                 self._leave()
 
+    def put_back(self, say: Say) -> None:
+        """Undo what a run that was cut off left changed, unless another bench has the phone."""
+        self._say = self._ready.say = say
+        with (
+            contextlib.suppress(_InUseError),
+            self._link.exclusive(_leave_alone, self._pause),
+            self._until_stopped(),
+        ):
+            self._files.sweep()
+            self._ready.mend()
+
     def conditions(self, settings: Settings) -> Conditions:
         """Everything the phone says of its state now."""
         with self._until_stopped():
@@ -302,6 +313,14 @@ class AndroidPhone:
             self._check()
             raise
         self._check()
+
+
+class _InUseError(Exception):
+    """Another bench has the phone."""
+
+
+def _leave_alone() -> None:
+    raise _InUseError
 
 
 def _void(rule: str) -> Timing:

@@ -81,8 +81,8 @@ class Timing:
 class Device(Protocol):
     """Something that runs .tflite files and tells how long they take.
 
-    One thread of control uses a device, in this order: `info` and `settle` at any time; then
-    `session`, and only within it `trial`, `conditions` and `launch`. `stop` comes from another
+    One thread of control uses a device, in this order: `info`, `settle` and `put_back` at any time;
+    then `session`, and only within it `trial`, `conditions` and `launch`. `stop` comes from another
     thread. Child processes start in a session of their own, so that the Ctrl-C of a terminal
     reaches this process alone.
     """
@@ -123,6 +123,13 @@ class Device(Protocol):
         Raises:
             NotReadyError: it cannot be made ready, or a gate refuses it.
             StoppedError: `stop` was called.
+        """
+
+    def put_back(self, say: Say) -> None:
+        """Undo what a run that was cut off left changed, unless another bench has the device.
+
+        Raises:
+            NotReadyError: it cannot be reached, or does not do it.
         """
 
     def conditions(self, settings: Settings) -> Conditions:

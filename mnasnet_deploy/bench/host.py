@@ -127,6 +127,9 @@ class Host:
             )
         return host_settings(settings)
 
+    def put_back(self, say: Say) -> None:
+        """Nothing is changed on this computer."""
+
     @contextlib.contextmanager
     def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
         """Wait until no other bench runs on this machine, and keep others waiting."""

@@ -104,6 +104,9 @@ class HostBinary:
         """The settings, of the profile `host`; what the program cannot run, its trial shows."""
         return host_settings(settings)
 
+    def put_back(self, say: Say) -> None:
+        """Nothing is changed on this computer."""
+
     @contextlib.contextmanager
     def session(self, settings: Sequence[Settings], say: Say) -> Iterator[None]:
         """Wait until no other bench runs on this machine, and make a folder to run in."""

@@ -278,6 +278,7 @@ class Programs:
         return self._pushed[path]
 
     def _push_question(self, asked: Question) -> str:
+        digest = hashlib.sha256(asked.stored).hexdigest()
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "image.bin"
             try:
@@ -287,7 +288,7 @@ class Programs:
                     f"cannot write into {folder}: {error.strerror or error} (make room there, or "
                     "choose another folder with TMPDIR)"
                 ) from error
-            return self._files.ensure(local, hashlib.sha256(asked.stored).hexdigest(), local.name)
+            return self._files.ensure(local, digest, local.name)
 
     def _unchecked(self, pushed: _Pushed, reading: Reading) -> str:
         """Why an answer says nothing; empty where it does."""

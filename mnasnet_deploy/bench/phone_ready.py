@@ -72,7 +72,7 @@ class Readiness:
         self._settings = settings
         first = settings[0]
         cpus = sorted({cpu for one in settings for cpu in one.cpus})
-        state = self.state(BUSY_WINDOW_S)
+        state = self.state()  # whether it is busy is looked at when it is awake
         over_wifi = ":" in self._link.serial
         changes = prepare.changes(state, first.profile, first.prepared, over_wifi, cpus)  # type: ignore[arg-type]
         profile = self._profile(state)

@@ -60,6 +60,9 @@ class Puppet:
     def settle(self, settings: Settings) -> Settings:
         return settings
 
+    def put_back(self, say):
+        """Nothing was left changed."""
+
     @contextlib.contextmanager
     def session(self, settings, say):
         say("the screen is kept on")

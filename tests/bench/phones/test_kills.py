@@ -135,6 +135,25 @@ def test_what_a_killed_bench_left_changed_the_next_one_puts_back(work, phone_rig
     assert work.missing == (0, 1)
 
 
+def test_resume_puts_back_a_phone_that_has_nothing_left_to_measure(work, phone_rig, phone):
+    """It was killed between the last record and the end."""
+    before = phone.settings()
+    with work.started("--device", "adb", *QUICK, "--prepare") as process:
+        wait_until(lambda: _count(work) == 2, process)
+        process.kill()
+        process.wait()
+    assert work.missing == ()
+    assert phone.settings() != before
+    planned = work.bench("--resume", "--plan")
+    assert planned.code == 0, planned.err
+    assert phone.settings() != before
+    ended = work.resume()
+    assert ended.code == 0, ended.err
+    assert "a run that was cut off left changed" in ended.err
+    assert "nothing to resume" in ended.err
+    assert_as_found(phone_rig, phone, before)
+
+
 def test_ctrl_c_puts_the_phone_back_at_once_and_resume_goes_on(work, phone_rig, phone):
     before = phone.settings()
     with work.started("--device", "adb", *SLOW, "--prepare") as process:
@@ -155,7 +174,8 @@ def test_ctrl_c_at_any_moment_leaves_the_phone_as_found(work, phone_rig, phone, 
     chance = random.Random(stops)
     start = ["--device", "adb", "--prepare", *QUICK]
     for number in range(stops):
-        go_on = work.begun and work.missing
+        newest = campaigns.load(work.results).campaigns[-1:]
+        go_on = newest and campaigns.missing(*newest, work.results)
         # The last moment of all is while the phone is put back.
         last = 2 if number % 2 else None
         with work.started(*(["--resume"] if go_on else start)) as process:
@@ -173,9 +193,9 @@ def test_ctrl_c_at_any_moment_leaves_the_phone_as_found(work, phone_rig, phone, 
         assert "Traceback" not in ended.err
         assert phone.settings() == before, ended.err
         assert left_behind(phone_rig, phone) == []
-    newest = campaigns.load(work.results).campaigns[-1]
     ended = work.resume()
     assert ended.code == 0, ended.err
+    newest = campaigns.load(work.results).campaigns[-1]
     assert campaigns.missing(newest, work.results) == ()
 
 

@@ -93,21 +93,27 @@ def test_a_gate_is_named_and_lets_through_by_its_name_only(bench, phone_rig, tin
     assert record.settings.allowed == ("LOW-BATTERY",)
 
 
+@pytest.mark.parametrize(
+    ("most_bytes", "said"),
+    [(14_000, "cannot write results"), (4_000, "cannot write into")],
+    ids=["results", "temporary"],
+)
 def test_a_full_disk_here_ends_it_and_the_phone_is_put_back(
-    tmp_path, phone_rig, tiny_float32, tiny_int8
+    tmp_path, phone_rig, tiny_float32, tiny_int8, most_bytes, said
 ):
-    """A limit of the size of files stands for the disk: the plan fits, a record does not."""
+    """A limit of the size of files stands for the disk; the plan has 3,000 bytes."""
     work = work_folder(tmp_path / "work", [tiny_float32, tiny_int8], phone_rig)
     phone = phone_rig.phone("pixel-8")
     before = phone.settings()
-    with work.started("--device", "adb", *QUICK, most_bytes=13_000) as process:
+    with work.started("--device", "adb", *QUICK, most_bytes=most_bytes) as process:
         ended = end_of(process)
     assert ended.code == 3
-    assert "cannot write results" in the_error(ended)
-    assert "0 of 2 measurements are finished and kept; go on with" in ended.err
+    assert said in the_error(ended)
     assert work.records == ()
-    assert list((work.results / "records").iterdir()) == []
+    assert list(work.results.glob("records/*")) == []
     assert phone.settings() == before
     assert left_behind(phone_rig, phone) == []
-    assert work.resume().code == 0
+    go_on = "go on with 'mnasnet bench --resume" in ended.err
+    assert go_on == (most_bytes == 14_000), "the temporary file comes before the first run"
+    assert (work.resume() if go_on else work.bench("--device", "adb", *QUICK)).code == 0
     work.assert_all_measured()
