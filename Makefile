@@ -17,8 +17,9 @@ PHONE_DEMO = build/demo-phone
 ON_PHONE = --device adb --benchmark-binary "$$BENCHMARK_BINARY" \
   --models $(PHONE_DEMO)/models --results $(PHONE_DEMO)/results
 
-# Tests on all cores, four at most: TensorFlow takes half a GiB in each.
-WORKERS = -n auto --maxprocesses 4 --dist loadfile
+# Tests with three processes, also on two cores: those of phones wait for most of their time, and
+# TensorFlow takes half a GiB in each. In the order of tests/conftest.py, the longest files first.
+WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo demo-phone test test-fast test-long check bench lock dist clean
 .DEFAULT_GOAL := help

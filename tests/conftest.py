@@ -18,6 +18,20 @@ pytest_plugins = ["softphone.fixtures"]
 
 TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 _STARTS_A_PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
+# These have few tests for their time. Begun last, they would leave the other cores idle; here those
+# that wait for phones stand beside those that compute.
+_FIRST = (
+    "tests/bench/phones/test_trouble.py",
+    "tests/export/oracle/test_converter.py",
+    "tests/bench/phones/test_kills.py",
+    "tests/export/oracle/",
+    "tests/bench/phones/",
+    "tests/weights/test_keras.py",
+    "tests/test_docs.py",
+    "tests/bench/test_bench_command.py",
+    "tests/bench/",
+    "tests/phone/",
+)
 _guarded = False
 
 
@@ -43,6 +57,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--no-tensorflow"):
         sys.meta_path.insert(0, _NoTensorFlow())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        turns = (n for n, path in enumerate(_FIRST) if item.nodeid.startswith(path))
+        return next(turns, len(_FIRST))
+
+    items.sort(key=turn)
 
 
 def _audit(event: str, _: tuple[Any, ...]) -> None:

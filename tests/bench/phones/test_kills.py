@@ -231,15 +231,16 @@ def test_ctrl_c_ends_a_bench_that_waits_for_another(work, phone_rig, phone, tmp_
     other = work_folder(tmp_path / "other", [tiny_int8], phone_rig)
     with work.started("--device", "adb", *SLOW) as first:
         assert _line_with(first, "takes")
-        wait_until(lambda: runs_a_model(phone_rig, phone), first)
-        running = on_phone(phone_rig, phone, "pidof benchmark_model")
+        launch = "pgrep -o -f '[m]in_secs=30'"  # the short runs before it end by themselves
+        wait_until(lambda: on_phone(phone_rig, phone, launch).strip(), first)
+        running = on_phone(phone_rig, phone, launch)
         with other.started("--device", "adb", *QUICK) as second:
             assert _line_with(second, "another bench uses this phone; waiting")
             interrupt(second)
             ended, waited_s = _timed_end(second)
         assert ended.code == 130
         assert waited_s < SOON_S
-        assert on_phone(phone_rig, phone, "pidof benchmark_model") == running
+        assert on_phone(phone_rig, phone, launch) == running
         interrupt(first)
         assert end_of(first).code == 130
 

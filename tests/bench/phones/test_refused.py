@@ -95,7 +95,10 @@ def test_a_gate_is_named_and_lets_through_by_its_name_only(bench, phone_rig, tin
 
 @pytest.mark.parametrize(
     ("most_bytes", "said"),
-    [(14_000, "cannot write results"), (4_000, "cannot write into")],
+    [
+        (14_000, "cannot write results"),
+        pytest.param(4_000, "cannot write into", marks=pytest.mark.long),
+    ],
     ids=["results", "temporary"],
 )
 def test_a_full_disk_here_ends_it_and_the_phone_is_put_back(

@@ -31,7 +31,7 @@ def both(network, weights, scheme, calibration=None):
     return ours, convert(network, weights, scheme, options=ORIGINAL, pixels=pixels)[0]
 
 
-@pytest.mark.parametrize("side", [96, 97])
+@pytest.mark.parametrize("side", [96, pytest.param(97, marks=pytest.mark.long)])
 def test_both_engines_pad_alike(side, network_of, lively_weights, take_apart, run_file):
     network = network_of("small", 1.0, side)
     ours, theirs = both(network, as_in_pytorch(lively_weights(network)), "float32")
