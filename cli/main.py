@@ -19,6 +19,7 @@ from mnasnet_deploy import __version__
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 
 from . import console
+from .start import INTERRUPTED
 
 __all__ = ["COMMANDS", "build_app", "main"]
 
@@ -46,7 +47,6 @@ COMMANDS = {
     "weights": ("weights:app", "List and fetch published weights, make files of weights."),
 }
 
-INTERRUPTED = 130
 COMPLETES = "_MNASNET_COMPLETE"
 
 

@@ -94,6 +94,30 @@ def test_ctrl_c_ends_in_130(mnasnet, failing):
     assert "Traceback" not in run.err
 
 
+@pytest.mark.processes
+def test_ctrl_c_before_anything_is_loaded_is_no_traceback(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    run = subprocess.run(
+        [MNASNET, "--version"], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_after_everything_is_done_changes_nothing():
+    program = (
+        "import os, signal, sys; from mnasnet_deploy.cli.start import start; code = start();"
+        "os.kill(os.getpid(), signal.SIGINT); sys.exit(code)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, "--version"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_a_command_may_choose_its_exit_code(mnasnet, failing):
     failing(_raiser(typer.Exit(1)))
     assert mnasnet("fail").code == 1
