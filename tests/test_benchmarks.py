@@ -15,14 +15,14 @@ RUN = Path(__file__).parents[1] / "benchmarks" / "run.py"
 @pytest.mark.processes
 def test_the_quick_benchmark_prints_a_table_of_the_rows_asked_for(tmp_path):
     rows = ["--only", "float32", "--only", "cold", "--only", "startup", "--only", "memory",
-            "--only", "padding"]  # fmt: skip
+            "--only", "padding", "--only", "evaluate"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, RUN, "--quick", *rows],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 5 + 4  # head; startup has two rows, padding one for each scheme
+    assert len(lines) == 2 + 3 + 2 + 4 + 2  # startup and evaluate have two, padding one a scheme
     assert all(line.rstrip(" |").endswith(("reached", "missed")) for line in lines[2:])
     assert "not a measurement" in done.stdout
     assert str(tmp_path) not in done.stdout

@@ -187,14 +187,14 @@ def test_the_command_that_goes_on_says_where_everything_is():
     )
 
 
-def _kill_again_and_again(kills: int, seed: int, longest_s: float) -> int:
-    """Run a campaign, kill it at random moments, go on; returns how often it was killed."""
+def _kill_again_and_again(kills: int, seed: int, longest_s: float) -> None:
+    """Run a campaign, kill it at random moments, go on; a new one where it ended before."""
     moment = random.Random(seed)
     start = [MNASNET, "bench", *QUICK, *(w for n in "123" for w in ("--threads", n))]
     resume = [MNASNET, "bench", "--resume"]
     known: dict[str, bytes] = {}
     killed = 0
-    for _ in range(kills):
+    while killed < kills:
         begun = campaigns.load(RESULTS).campaigns
         with subprocess.Popen(
             resume if begun else start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -213,12 +213,11 @@ def _kill_again_and_again(kills: int, seed: int, longest_s: float) -> int:
     if not campaigns.load(RESULTS).campaigns:
         subprocess.run(start, check=True, capture_output=True)
     subprocess.run(resume, check=True, capture_output=True)
-    return killed
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.long)])
 def test_killed_at_any_moment_it_loses_nothing_and_measures_nothing_twice(folder, kills):
-    assert _kill_again_and_again(kills, seed=kills, longest_s=3.5) >= kills // 2
+    _kill_again_and_again(kills, seed=kills, longest_s=3.5)
     campaign = the_campaign()
     expected = {campaigns.record_id(campaign.id, number) for number in range(6)}
     assert set(contents()) == expected
