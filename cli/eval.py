@@ -197,6 +197,7 @@ def _run(evaluation: "Evaluation", mapped: "Evaluate") -> None:
         with console.progress("evaluating", total - before) as advance:
             evaluation.run(mapped, advance)
     except KeyboardInterrupt:
+        evaluation.recount()
         done = evaluation.done
         for candidate in evaluation.sound():
             share = evaluation.share_so_far(candidate)

@@ -56,7 +56,7 @@ class Evaluation:
             data=hashlib.sha256(told.encode()).hexdigest(),
             sizes=tuple(map(len, self.data.shards)),
         )
-        self._parts = {c.subject.key: self._kept.load(c.subject.key) for c in self.candidates}
+        self.recount()
 
     @property
     def done(self) -> int:
@@ -67,6 +67,10 @@ class Evaluation:
     def total(self) -> int:
         """Images to evaluate, summed over the files."""
         return len(self._parts) * len(self.data.images)
+
+    def recount(self) -> None:
+        """Look on the disk what is done: an interrupt may come between keeping and counting."""
+        self._parts = {c.subject.key: self._kept.load(c.subject.key) for c in self.candidates}
 
     def run(self, evaluate: Evaluate, advance: Callable[[int], object] = lambda _: None) -> None:
         """Evaluate what is missing, keeping each shard as it comes.

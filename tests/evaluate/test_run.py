@@ -8,6 +8,7 @@ import pytest
 
 from mnasnet_deploy.errors import ImageError, InputError, NotReadyError
 from mnasnet_deploy.evaluate.dataset import find_dataset
+from mnasnet_deploy.evaluate.kept import Kept
 from mnasnet_deploy.evaluate.pools import on_this_machine
 from mnasnet_deploy.evaluate.run import Evaluation, require_uncalibrated, same_finding
 from mnasnet_deploy.evaluate.shard import evaluate_shard
@@ -140,6 +141,23 @@ def test_stopped_after_any_shard_it_goes_on_and_ends_the_same(images, models, wh
         second.run(rest)
         assert rest.tasks == [(number, 2) for number in range(stop, 3)]
         assert all(map(same_finding, second.accuracies(), whole))
+
+
+def test_an_interrupt_between_keeping_and_counting_is_counted(
+    images, models, tmp_path, monkeypatch
+):
+    save = Kept.save
+
+    def save_and_stop(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Kept, "save", save_and_stop)
+    evaluation = evaluation_of(models.values(), find_dataset(images), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.run(on_this_machine(1))
+    evaluation.recount()
+    assert evaluation.done == 32
 
 
 def test_what_is_done_is_not_done_again(images, models, whole, tmp_path):
