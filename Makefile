@@ -19,6 +19,8 @@ ON_PHONE = --device adb --benchmark-binary "$$BENCHMARK_BINARY" \
 
 # Tests with three processes, also on two cores: those of phones wait for most of their time, and
 # TensorFlow takes half a GiB in each. In the order of tests/conftest.py, the longest files first.
+# Without bytecode on the disk each process would compile all tests anew, 5 s of its time.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo demo-phone test test-fast test-long check bench lock dist clean
@@ -44,13 +46,13 @@ demo-phone: $(VENV)/.dev  ## the same over adb, on a software phone that runs on
 	@echo 'SOFTWARE PHONE: all of this ran on this computer; the numbers are in $(PHONE_DEMO)/results only'
 
 test: $(VENV)/.extras  ## all tests but the longest (installs TensorFlow; under 6 minutes)
-	$(BIN)/pytest $(WORKERS) -m "not long"
+	$(PYTEST) $(WORKERS) -m "not long"
 
 test-fast: $(VENV)/.extras  ## the quick tests, with TensorFlow out of reach (under 20 s)
-	$(BIN)/pytest $(WORKERS) --no-tensorflow -m "not (slow or tensorflow or long)" --durations=5 --durations-min=0.5
+	$(PYTEST) $(WORKERS) --no-tensorflow -m "not (slow or tensorflow or long)" --durations=5 --durations-min=0.5
 
 test-long: $(VENV)/.extras  ## everything, the oracles that take minutes included
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: $(VENV)/.extras  ## lint, format, types, documentation
 	$(BIN)/ruff check

@@ -16,7 +16,7 @@ from mnasnet_deploy.bench.adb_server import ServerPlace, find_server, server_ver
 from mnasnet_deploy.bench.device_name import parse
 from mnasnet_deploy.errors import InputError, LinkLostError, PhoneError
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from mnasnet_deploy.bench.adb import find_adb
 from mnasnet_deploy.bench.adb_link import Done, read_answer
 from mnasnet_deploy.errors import InputError, LinkLostError, NoAnswerError, PhoneError
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from mnasnet_deploy.errors import ModelFileError
 from mnasnet_deploy.export import modelfile
 from mnasnet_deploy.export.runtime import new_interpreter
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 def answer_of(path, asked):

@@ -12,7 +12,7 @@ from mnasnet_deploy.bench import survey
 from mnasnet_deploy.bench.adb import find_adb
 from mnasnet_deploy.bench.adb_link import FOLDER
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from mnasnet_deploy.bench.adb_link import FOLDER
 from mnasnet_deploy.bench.phone_files import PhoneFiles, Wanted
 from mnasnet_deploy.errors import InputError, LinkLostError, PhoneError
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from mnasnet_deploy.bench.device import StoppedError
 from mnasnet_deploy.bench.processes import Processes
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 SLEEPS = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 

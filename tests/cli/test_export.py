@@ -11,6 +11,8 @@ from PIL import Image
 
 from mnasnet_deploy.export import modelfile
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"

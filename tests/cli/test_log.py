@@ -7,6 +7,8 @@ import pytest
 
 from mnasnet_deploy.results import store
 
+pytestmark = pytest.mark.slow
+
 LOGS = Path(__file__).parents[1] / "data" / "bench_logs"
 
 

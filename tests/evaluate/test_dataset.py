@@ -9,6 +9,8 @@ import pytest
 from mnasnet_deploy.errors import ImageError, InputError
 from mnasnet_deploy.evaluate.dataset import find_dataset
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def flat(images, tmp_path):

@@ -10,6 +10,8 @@ from mnasnet_deploy.results import store
 
 from . import material
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, models):

@@ -20,6 +20,8 @@ from mnasnet_deploy.weights.source import WeightSource
 
 from . import material
 
+pytestmark = pytest.mark.slow
+
 
 def candidates_of(paths, data, foreign=None):
     found = []

@@ -30,6 +30,8 @@ from mnasnet_deploy.weights.source import WeightSource
 
 from . import material
 
+pytestmark = pytest.mark.slow
+
 
 def subject_of(path, data):
     model = modelfile.read(path)

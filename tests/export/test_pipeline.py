@@ -22,6 +22,8 @@ from mnasnet_deploy.weights.initial import initial_weights
 
 from .building import builder_of, calibration, claimed_trained, lived_in, small_network
 
+pytestmark = pytest.mark.slow
+
 
 def request(out: Path, **changes: object) -> Request:
     base = Request(

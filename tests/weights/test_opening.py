@@ -22,6 +22,8 @@ from mnasnet_deploy.weights.source import Preprocessing, WeightSource
 from .bundles import EMA, official_names, tiny, trained, write_bundle
 from .torches import as_tensors, state_dict, write_pth
 
+pytestmark = pytest.mark.slow
+
 NETWORK = tiny()
 WEIGHTS = trained(NETWORK)
 

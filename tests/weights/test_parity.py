@@ -24,9 +24,10 @@ TF1 = "tf1/mnasnet-a1-c10"
 TIMM = "timm/semnasnet_075_c7"
 VISION = "torchvision/mnasnet0_5"
 
-pytestmark = pytest.mark.skipif(
-    not WEIGHTS.is_dir(), reason="needs the parity data (MNASNET_PARITY_DATA)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs the parity data (MNASNET_PARITY_DATA)"),
+]
 
 CASES = {
     "trainer": (TF1, "mnasnet-a1-c10/model.ckpt-1000", "a1", 0.35, 10, "logits_ema_{}", True),

@@ -11,6 +11,8 @@ from mnasnet_deploy.bench.benchmark_binary import cached, find_binary, published
 from mnasnet_deploy.errors import InputError, NotReadyError
 from mnasnet_deploy.weights.intact import incomplete
 
+pytestmark = pytest.mark.slow
+
 TFLITE = (
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/"
     "nightly/latest/"

@@ -9,6 +9,8 @@ import pytest
 from mnasnet_deploy.cli import console
 from mnasnet_deploy.weights.catalog import checkpoints
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--variant", "a1", "--multiplier", "0.35", "--res", "96", "--verify-images", "1")
 
 

@@ -18,6 +18,8 @@ from mnasnet_deploy.weights.catalog import find_checkpoint
 from mnasnet_deploy.weights.fetch import Fetcher
 from mnasnet_deploy.weights.web import Limits
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_file_comes_once_and_then_lies_there(
     publisher, answer, make_fetcher, checkpoint, place, archive, whole

@@ -7,6 +7,8 @@ import pytest
 from mnasnet_deploy.errors import MnasnetError, NotReadyError
 from mnasnet_deploy.weights import transfer
 
+pytestmark = pytest.mark.slow
+
 # ---- connections that break
 
 

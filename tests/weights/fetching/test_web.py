@@ -12,6 +12,8 @@ from mnasnet_deploy.errors import MnasnetError, NotReadyError
 from mnasnet_deploy.weights.catalog import checkpoints
 from mnasnet_deploy.weights.web import TransferError, Web, _Redirects
 
+pytestmark = pytest.mark.slow
+
 A_WHOLE_ATTEMPT_AND_SLACK_S = 1.5
 
 
