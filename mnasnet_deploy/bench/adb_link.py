@@ -110,7 +110,9 @@ class Link:
         return f"Link({self.serial!r})"
 
     def exclusive(
-        self, on_wait: Callable[[], None], pause: Callable[[float], None] = time.sleep
+        self,
+        on_wait: Callable[[], None] | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> contextlib.AbstractContextManager[None]:
         """Have the phone alone on this computer; see `system.exclusive`."""
         name = hashlib.sha256(self.serial.encode()).hexdigest()[:16]

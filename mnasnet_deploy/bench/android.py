@@ -29,6 +29,7 @@ from mnasnet_deploy.bench.phone_programs import Programs
 from mnasnet_deploy.bench.phone_ready import BUSY_WINDOW_S, Readiness
 from mnasnet_deploy.bench.phone_run import Run, read_run, run_script
 from mnasnet_deploy.bench.quick_state import Quick, clock_facts, load, voids
+from mnasnet_deploy.bench.system import InUseError
 from mnasnet_deploy.errors import LinkLostError, NoAnswerError, PhoneError
 from mnasnet_deploy.results.record import Conditions, DeviceInfo, Settings
 
@@ -100,9 +101,7 @@ class AndroidPhone:
         self._say = self._ready.say = say
         waiting = "another bench uses this phone; waiting for it to end"
         with self._link.exclusive(lambda: say(waiting), self._pause):
-            with self._until_stopped():
-                self._files.sweep()
-                self._ready.mend()
+            self._mend()
             try:
                 with self._until_stopped():
                     self._ready.make(settings)
@@ -113,11 +112,11 @@ class AndroidPhone:
     def put_back(self, say: Say) -> None:
         """Undo what a run that was cut off left changed, unless another bench has the phone."""
         self._say = self._ready.say = say
-        with (
-            contextlib.suppress(_InUseError),
-            self._link.exclusive(_leave_alone, self._pause),
-            self._until_stopped(),
-        ):
+        with contextlib.suppress(InUseError), self._link.exclusive():
+            self._mend()
+
+    def _mend(self) -> None:
+        with self._until_stopped():
             self._files.sweep()
             self._ready.mend()
 
@@ -313,14 +312,6 @@ class AndroidPhone:
             self._check()
             raise
         self._check()
-
-
-class _InUseError(Exception):
-    """Another bench has the phone."""
-
-
-def _leave_alone() -> None:
-    raise _InUseError
 
 
 def _void(rule: str) -> Timing:

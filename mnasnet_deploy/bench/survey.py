@@ -12,6 +12,7 @@ from mnasnet_deploy.bench.clusters import clusters
 from mnasnet_deploy.bench.gates import check
 from mnasnet_deploy.bench.phone_profile import differences, match
 from mnasnet_deploy.bench.prepare import mended, pending
+from mnasnet_deploy.bench.system import InUseError
 from mnasnet_deploy.errors import PhoneError
 
 __all__ = ["Attached", "Trouble", "survey"]
@@ -78,10 +79,6 @@ class Attached:
         return found.name if found else ""
 
 
-class _InUseError(Exception):
-    """Another process measures on the phone."""
-
-
 def survey(adb: Adb) -> tuple[Attached, ...]:
     """Look at every phone at once; nothing on them is changed, and one in use is left alone.
 
@@ -101,20 +98,16 @@ def _look(adb: Adb, listed: Listed) -> Attached:
         return Attached(listed=listed, troubles=(trouble,))
     link = Link(adb, listed.serial)
     try:
-        with link.exclusive(_leave_alone):
+        with link.exclusive():
             state = read_preflight(link.shell(PREFLIGHT).out)
             changed = pending(link)
-    except _InUseError:
+    except InUseError:
         text = "mnasnet is measuring on it; wait until that is done"
         return Attached(listed=listed, troubles=(Trouble(name="in-use", text=text, fatal=True),))
     except PhoneError as error:
         trouble = Trouble(name="no-answer", text=str(error), fatal=True)
         return Attached(listed=listed, troubles=(trouble,))
     return Attached(listed=listed, state=state, troubles=_troubles(state, changed))
-
-
-def _leave_alone() -> None:
-    raise _InUseError
 
 
 def _troubles(state: PhoneState, changed: tuple[str, ...]) -> tuple[Trouble, ...]:

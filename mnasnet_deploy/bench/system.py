@@ -12,9 +12,16 @@ from typing import IO
 from mnasnet_deploy.errors import InputError, NotReadyError
 from mnasnet_deploy.locking import try_lock
 
-__all__ = ["allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "holding", "pin", "pinned"]
+__all__ = [
+    "InUseError", "allowed_cpus", "check_cpus", "children_cpu_s", "exclusive", "holding", "pin",
+    "pinned",
+]  # fmt: skip
 
 RETRY_S = 0.2
+
+
+class InUseError(Exception):
+    """Another process holds what `exclusive` was asked for, and it was not to wait."""
 
 
 def allowed_cpus() -> frozenset[int]:
@@ -60,7 +67,7 @@ def pinned(cpus: tuple[int, ...]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(
-    name: str, on_wait: Callable[[], None], pause: Callable[[float], None] = time.sleep
+    name: str, on_wait: Callable[[], None] | None, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[None]:
     """Hold a lock of this machine, so that two benches run one behind the other.
 
@@ -69,8 +76,11 @@ def exclusive(
 
     Args:
         name: of the lock.
-        on_wait: called once when another process holds it, before waiting.
+        on_wait: called once when another process holds it, before waiting; None does not wait.
         pause: called with seconds while waiting; ends the wait by raising.
+
+    Raises:
+        InUseError: another process holds it, and nobody waits.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -80,6 +90,8 @@ def exclusive(
             yield
             return
         if not free:
+            if on_wait is None:
+                raise InUseError
             on_wait()
             # Polled, so that Ctrl-C ends the wait on every system.
             while not try_lock(file):
