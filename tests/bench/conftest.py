@@ -1,5 +1,7 @@
-"""Real .tflite files for these tests: two this tool exports, and handmade ones that misbehave."""
+"""Files for these tests: real ones, handmade ones that misbehave, and plain bytes in a campaign."""
 
+import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +14,11 @@ from ai_edge_litert import schema_py_generated as schema
 from softphone.fixtures import need
 from softphone.rig import Rig
 
+from mnasnet_deploy.bench import fleet
+from mnasnet_deploy.bench.keeper import Keeper
+from mnasnet_deploy.bench.start import ask, start
 from mnasnet_deploy.cli.main import main
-from mnasnet_deploy.results.record import Settings
+from mnasnet_deploy.results.record import Artifact, Settings
 
 SPEC = """\
 name: tiny
@@ -186,3 +191,33 @@ def _model(graphs, kinds, buffers):
 
 def _ints(*values):
     return np.array(values, np.int32)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Four files with what they are."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    found = []
+    for size, name in enumerate("abcd", start=5):
+        path = folder / f"{name}.tflite"
+        path.write_bytes(name.encode() * size)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        artifact = Artifact(file=path.name, sha256=sha256, size_bytes=size)
+        found.append((path, artifact))
+    return found
+
+
+@pytest.fixture
+def bench(tmp_path, files, quick):
+    """`bench(devices)` starts a campaign and gives its keeper and everything that happened."""
+
+    def run(devices, which=files, folder=tmp_path / "results"):
+        campaign, jobs = start(which, [ask(one, [quick]) for one in devices], seed=7)
+        keeper = Keeper(campaign=campaign, folder=folder)
+        heard = []
+        with keeper, contextlib.closing(fleet.run(jobs, keeper)) as events:
+            heard += [(job.device.name, news) for job, news in events]
+        return keeper, heard
+
+    return run
