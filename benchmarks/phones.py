@@ -24,7 +24,8 @@ from mnasnet_deploy.results.record import Record
 
 sys.path.insert(0, str(HERE.parent / "tests" / "phone"))
 
-from softphone.rig import Rig, missing_parts
+from softphone.parts import missing_parts
+from softphone.rig import Rig
 
 MULTIPLIERS = ("0.35", "0.5")
 RESOLUTIONS = ("96", "128", "160", "192", "224")

@@ -8,7 +8,8 @@ import threading
 import pytest
 from softphone.faults import Fault
 from softphone.fixtures import need
-from softphone.rig import Rig, system_adb
+from softphone.parts import system_adb
+from softphone.rig import Rig
 from softphone.stubs import FORBIDDEN_SERIAL, adb_without_permission, old_adb, other_server
 
 from mnasnet_deploy.bench.adb import Listed, find_adb, read_devices

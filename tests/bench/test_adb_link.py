@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from softphone.faults import Fault
 from softphone.fixtures import need
-from softphone.rig import Rig, system_adb
+from softphone.parts import system_adb
+from softphone.rig import Rig
 
 from mnasnet_deploy.bench import adb_link
 from mnasnet_deploy.bench.adb import find_adb

@@ -10,7 +10,8 @@ import time
 import pytest
 from softphone.faults import Fault
 from softphone.fixtures import need
-from softphone.rig import Rig, system_adb
+from softphone.parts import system_adb
+from softphone.rig import Rig
 from softphone.stubs import FORBIDDEN_SERIAL, adb_without_permission, other_server
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]

@@ -5,7 +5,8 @@ import re
 import pytest
 from softphone.faults import Fault
 from softphone.fixtures import need
-from softphone.rig import Rig, system_adb
+from softphone.parts import system_adb
+from softphone.rig import Rig
 
 from mnasnet_deploy.cli.main import main
 from mnasnet_deploy.results.campaigns import cells_on

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from softphone.rig import Rig, SoftwarePhone, missing_parts
+from softphone.parts import missing_parts
+from softphone.rig import Rig, SoftwarePhone
 
 
 def need(*parts: str) -> None:

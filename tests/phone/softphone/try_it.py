@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from softphone.models import PHONES
-from softphone.rig import FORMATS, Rig, missing_parts, temporary_folder
+from softphone.parts import missing_parts
+from softphone.rig import FORMATS, Rig, temporary_folder
 
 MISSING = 3
 
