@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mnasnet_deploy.bench.processes import never_began
 from mnasnet_deploy.errors import PhoneError
 
 __all__ = ["Ended", "run"]
@@ -51,6 +52,18 @@ def run(
     Raises:
         PhoneError: the program cannot be started.
     """
+    while True:
+        ended = _run_once(arguments, deadline_s, on_start, on_interrupt)
+        if not never_began(ended.code):
+            return ended
+
+
+def _run_once(
+    arguments: Sequence[str | os.PathLike[str]],
+    deadline_s: float,
+    on_start: Callable[["subprocess.Popen[bytes]"], None] | None,
+    on_interrupt: Callable[[bytes], None] | None,
+) -> Ended:
     try:
         # In a session of its own, so that Ctrl-C reaches us alone and the phone can be tidied up
         # before adb goes.

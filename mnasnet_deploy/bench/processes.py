@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mnasnet_deploy.bench.device import StoppedError
 
-__all__ = ["Ended", "Processes"]
+__all__ = ["Ended", "Processes", "never_began"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,15 @@ class Processes:
             subprocess.TimeoutExpired: it was killed at the deadline; holds what it had printed.
             OSError: it cannot be started.
         """
+        while True:
+            ended = self._run_once(command, deadline_s, given, cwd, merged)
+            if not never_began(ended.code):
+                return ended
+
+    def _run_once(
+        self, command: Sequence[str | Path], deadline_s: float, given: bytes, cwd: Path | None,
+        merged: bool,
+    ) -> Ended:  # fmt: skip
         with self._lock:
             self.check()
             # A session of its own: the Ctrl-C of a terminal is for this process to act on, and a
@@ -103,6 +112,18 @@ class Processes:
         with self._lock:
             if self._running is not None:
                 _kill(self._running)
+
+
+def never_began(code: int | None) -> bool:
+    """Whether a process that was to have a session of its own died of a Ctrl-C before it had one.
+
+    CPython's `subprocess` gives a child the default actions of signals before `setsid`, so a Ctrl-C
+    in that moment kills it. Nothing of the program has run then, and it can be started again.
+
+    Args:
+        code: its exit code, or the negative number of the signal; None where it was killed by us.
+    """
+    return code == -signal.SIGINT
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mnasnet_deploy.bench import adb_process
 from mnasnet_deploy.bench.device import StoppedError
 from mnasnet_deploy.bench.processes import Processes
 
@@ -50,6 +51,23 @@ def test_it_has_a_session_of_its_own():
     code = "import os; print(os.getsid(0) == os.getpid())"
     ended = Processes().run([sys.executable, "-c", code], deadline_s=60)
     assert ended.out.split() == [b"True"]
+
+
+DIES_AT_FIRST = "[ -e here ] || { touch here; kill -INT $$; }; echo ran"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_before_it_has_its_session_starts_it_again(tmp_path):
+    """What a signal does there, the program does to itself: the moment is too short to be met."""
+    ended = Processes().run(["sh", "-c", DIES_AT_FIRST], deadline_s=60, cwd=tmp_path)
+    assert (ended.code, ended.out) == (0, b"ran\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_adb_is_started_again_as_well(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = adb_process.run(["sh", "-c", DIES_AT_FIRST], deadline_s=60)
+    assert (ended.code, ended.out) == (0, b"ran\n")
 
 
 def test_a_program_that_is_not_there_is_an_error_of_the_system(tmp_path):
