@@ -138,8 +138,10 @@ def test_what_a_killed_bench_left_changed_the_next_one_puts_back(work, phone_rig
 def test_resume_puts_back_a_phone_that_has_nothing_left_to_measure(work, phone_rig, phone):
     """It was killed between the last record and the end."""
     before = phone.settings()
+    # Without it the phone may be put back by what is on its way there already.
+    phone.set_rules(Fault(on="shell", match=r"then sh \S*restore\.sh", do="hang"))
     with work.started("--device", "adb", *QUICK, "--prepare") as process:
-        wait_until(lambda: _count(work) == 2, process)
+        wait_until(phone.fired, process)
         process.kill()
         process.wait()
     assert work.missing == ()
