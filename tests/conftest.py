@@ -2,6 +2,7 @@
 
 import importlib.abc
 import multiprocessing.process
+import os
 import subprocess
 import sys
 import sysconfig
@@ -105,6 +106,18 @@ def _no_process_by_accident(
         yield
     finally:
         _guarded = False
+
+
+@pytest.fixture(scope="session")
+def outside_data() -> Path:
+    """Folder of the collected data that is too large for the repository; $MNASNET_PARITY_DATA.
+
+    What everyone runs is in tests/data.
+    """
+    folder = Path(os.environ.get("MNASNET_PARITY_DATA", ""))
+    if folder == Path() or not folder.is_dir():
+        pytest.skip("needs the collected data: MNASNET_PARITY_DATA=FOLDER")
+    return folder
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,10 @@ def test_a_log_from_the_wild_is_read_right(name):
         assert reading.delegation.kernels == wanted["kernels"]
 
 
-def test_all_logs_at_hand_are_read_right():
-    folder = Path(__file__).parents[2].parent / "shared" / "data" / "bench_logs"
-    if not folder.is_dir():
-        pytest.skip("only where the collection lies beside the checkout")
-    for log in folder.glob("*.log"):
+def test_all_logs_at_hand_are_read_right(outside_data):
+    logs = list((outside_data / "bench_logs").glob("*.log"))
+    assert logs
+    for log in logs:
         wanted = json.loads(log.with_suffix(".json").read_text())
         reading = read_output(log.read_bytes())
         for field in ("inference_avg", "init", "median"):

@@ -1,6 +1,5 @@
 """Photos as timm and torchvision evaluate them."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from mnasnet_deploy.export.preprocessing import decode, prepare
 from mnasnet_deploy.weights.source import Preprocessing
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
-PARITY = Path(os.environ.get("MNASNET_PARITY_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TIMM = Preprocessing(interpolation="bicubic", crop=(7, 8))
 TORCHVISION = Preprocessing(interpolation="bilinear", crop=(224, 256))
 TORCHVISION_232 = Preprocessing(interpolation="bilinear", crop=(224, 232))
@@ -25,12 +23,12 @@ CASES = {
 }
 
 
-@pytest.mark.skipif(not (PARITY / "preprocess").is_dir(), reason="needs the parity data")
 @pytest.mark.parametrize("photo", [0, 1])
 @pytest.mark.parametrize("name", CASES)
-def test_pixels_are_those_the_libraries_make(name: str, photo: int) -> None:
-    wanted = np.load(PARITY / "preprocess" / f"{name}_{photo}_nchw.npy")[0].transpose(1, 2, 0)
-    image = decode((PARITY / "preprocess" / f"img_{photo}.jpg").read_bytes())
+def test_pixels_are_those_the_libraries_make(name: str, photo: int, outside_data: Path) -> None:
+    folder = outside_data / "preprocess"
+    wanted = np.load(folder / f"{name}_{photo}_nchw.npy")[0].transpose(1, 2, 0)
+    image = decode((folder / f"img_{photo}.jpg").read_bytes())
     levels = prepare(image, [224], CASES[name])[0].astype(np.float64)
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     assert np.abs((levels - mean) / std - wanted).max() < 1e-4

@@ -1,10 +1,8 @@
 """Logits of the original frameworks through the exported float32 files, at every size given.
 
-The folders are data for development: MNASNET_PARITY_DATA names them, else ../shared/data beside the
-checkout is looked at.
+On data that not everyone has; test_logits.py does the same with smaller cases.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +15,12 @@ from mnasnet_deploy.export.graph import Options
 from mnasnet_deploy.export.runtime import new_interpreter, run_model
 from mnasnet_deploy.weights.choice import load_weights
 
-DATA = Path(os.environ.get("MNASNET_PARITY_DATA", Path(__file__).parents[3] / "shared" / "data"))
-WEIGHTS = DATA / "weights"
 TOLERANCE = 3e-4
 TF1 = "tf1/mnasnet-a1-c10"
 TIMM = "timm/semnasnet_075_c7"
 VISION = "torchvision/mnasnet0_5"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs the parity data (MNASNET_PARITY_DATA)"),
-]
+pytestmark = pytest.mark.slow
 
 CASES = {
     "trainer": (TF1, "mnasnet-a1-c10/model.ckpt-1000", "a1", 0.35, 10, "logits_ema_{}", True),
@@ -51,9 +44,9 @@ def logits(builder: Builder, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_file_gives_the_frameworks_logits(case: str) -> None:
+def test_the_file_gives_the_frameworks_logits(case: str, outside_data: Path) -> None:
     name, file, variant, multiplier, classes, expected, averaged = CASES[case]
-    folder = WEIGHTS / name
+    folder = outside_data / "weights" / name
     found = sides(folder)
     assert found, "no images"
     for side in found:
@@ -73,7 +66,8 @@ def test_the_file_gives_the_frameworks_logits(case: str) -> None:
         assert np.abs(original - wanted).max() <= TOLERANCE, side
 
 
-def test_moving_averages_and_raw_variables_are_told_apart() -> None:
-    for side in sides(WEIGHTS / TF1):
-        ema, raw = (np.load(WEIGHTS / TF1 / f"logits_{kind}_{side}.npy") for kind in ("ema", "raw"))
+def test_moving_averages_and_raw_variables_are_told_apart(outside_data: Path) -> None:
+    folder = outside_data / "weights" / TF1
+    for side in sides(folder):
+        ema, raw = (np.load(folder / f"logits_{kind}_{side}.npy") for kind in ("ema", "raw"))
         assert np.abs(ema - raw).max() > 1000 * TOLERANCE
