@@ -63,7 +63,7 @@ def on_cluster(address: str) -> Iterator[Evaluate]:
         from distributed import Client
     except ImportError:
         raise InputError(
-            "--cluster needs Dask: 'pip install mnasnet-deploy[cluster]', on the workers too"
+            "--cluster needs Dask: pip install 'mnasnet-deploy[cluster]', on the workers too"
         ) from None
     try:
         client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
