@@ -13,7 +13,11 @@ from mnasnet_deploy.export.images import find_images, rank, shown
 __all__ = ["SHARD_IMAGES", "DataSet", "LabelledImage", "find_dataset"]
 
 SHARD_IMAGES: Final = 128
-"""Images of a shard: a second of work for one network, and 19 MB of pixels at 224."""
+"""Images of a shard at most: half a second of work for one network, 19 MB of pixels at 224."""
+LAST_IMAGES: Final = 32
+"""Images of the last shards. They get smaller towards the end, so that all workers end together."""
+SHARDS_LEFT: Final = 16
+"""So many shards, at least, are to be left for as long as they can be made smaller."""
 MAX_LABELS_BYTES = 2**26
 _SEPARATOR = re.compile(r"[\s,]+")
 
@@ -39,7 +43,7 @@ class DataSet:
 
     Attributes:
         name: of the folder, never its path.
-        images: in shards of `SHARD_IMAGES`, each a sample of all classes.
+        images: in shards of up to `SHARD_IMAGES`, each a sample of all classes.
         labels: each once, in the order of the alphabet.
         folders: the labels are class folders.
         nested: no image lies in them but in folders of theirs, as one folder too high has it.
@@ -59,8 +63,12 @@ class DataSet:
     @property
     def shards(self) -> tuple[tuple[LabelledImage, ...], ...]:
         """The units of work."""
-        starts = range(0, len(self.images), SHARD_IMAGES)
-        return tuple(self.images[start : start + SHARD_IMAGES] for start in starts)
+        shards, start = [], 0
+        while left := len(self.images) - start:
+            size = min(SHARD_IMAGES, max(LAST_IMAGES, left // SHARDS_LEFT), left)
+            shards.append(self.images[start : start + size])
+            start += size
+        return tuple(shards)
 
 
 def find_dataset(
@@ -96,9 +104,12 @@ def find_dataset(
         known = sorted(set(label_of.values()))
     places = {label: place for place, label in enumerate(known)}
     chosen = sorted(paths, key=lambda path: rank(seed, relative[path]))[:samples]
+    root = folder.absolute()
     images = tuple(
         LabelledImage(
-            path=str(path.absolute()), name=shown(relative[path]), label=places[label_of[path]]
+            path=str(root / relative[path]),
+            name=shown(relative[path]),
+            label=places[label_of[path]],
         )
         for path in chosen
     )

@@ -3,8 +3,8 @@
     results/evaluations/<data>/<file>/00017.json     a shard
     results/evaluations/<data>/<file>.json           all shards, once they are done
 
-`<data>` stands for the images, their labels and the versions that judged them, `<file>` for the
-file and the way it is fed. A file appears whole or not at all.
+`<data>` stands for the images in their shards, their labels and the versions that judged them,
+`<file>` for the file and the way it is fed. A file appears whole or not at all.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Kept:
 
     Attributes:
         folder: of the results.
-        data: what stands for images, labels and versions.
+        data: what stands for images, shards, labels and versions.
         sizes: number of images of each shard.
     """
 

@@ -50,11 +50,10 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         """Look up what is done already."""
-        told = repr((self.data.state, versions()))
+        sizes = tuple(map(len, self.data.shards))
+        told = repr((self.data.state, sizes, versions()))
         self._kept = Kept(
-            folder=self.results,
-            data=hashlib.sha256(told.encode()).hexdigest(),
-            sizes=tuple(map(len, self.data.shards)),
+            folder=self.results, data=hashlib.sha256(told.encode()).hexdigest(), sizes=sizes
         )
         self.recount()
 

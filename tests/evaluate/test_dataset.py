@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mnasnet_deploy.errors import ImageError, InputError
-from mnasnet_deploy.evaluate.dataset import find_dataset
+from mnasnet_deploy.evaluate import dataset
+from mnasnet_deploy.evaluate.dataset import DataSet, find_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +39,23 @@ def test_folders_are_labels(images):
         assert image.name == f"{data.labels[image.label]}/{Path(image.path).name}"
     assert [len(shard) for shard in data.shards] == [32, 32, 26]
     assert [image for shard in data.shards for image in shard] == list(data.images)
+
+
+@given(st.integers(0, 60_000))
+def test_shards_hold_every_image_once_and_get_smaller_towards_the_end(count):
+    images = tuple(range(count))  # what they are does not matter
+    data = DataSet(
+        name="", images=images, labels=("a",), folders=True, nested=False, found=count, state=""
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "SHARD_IMAGES", 128)
+        shards = data.shards
+    assert [image for shard in shards for image in shard] == list(images)
+    sizes = [len(shard) for shard in shards]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(size <= 128 for size in sizes)
+    assert all(size <= 32 for size in sizes[-1:])
+    assert len(sizes) <= 1 + count // 128 + 40, "hardly more of them than large ones"
 
 
 def test_a_shard_is_a_sample_of_all_classes(images):
