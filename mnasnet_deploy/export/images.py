@@ -31,7 +31,7 @@ __all__ = [
     "shown",
 ]
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png"})
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 # Larger files are refused unread.
 MAX_FILE_BYTES = 256 * 2**20
 # With fewer photos the int8 ranges still move: one photo alone cost 13 points of agreement.
@@ -159,20 +159,33 @@ def find_images(folder: Path) -> list[Path]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            entries = sorted(current.iterdir())
+            with os.scandir(current) as entries:
+                visible = sorted(
+                    (entry.name, _is_folder(entry))
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                )
         except OSError as error:
             what = "image folder" if current == folder else "folder of images"
             raise ImageError(
                 f"cannot read {what} {current}: {error.strerror or error} (name a readable folder "
                 "of JPEG or PNG images)"
             ) from None
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-        folders = [entry for entry in visible if entry.is_dir()]
         # The first in the alphabet is visited next, so that of two links to one folder it wins.
-        pending += reversed(folders)
-        inside = set(folders)
-        found += [e for e in visible if e.suffix.lower() in SUFFIXES and e not in inside]
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+        pending += [current / name for name, is_folder in reversed(visible) if is_folder]
+        found += [
+            current / name
+            for name, is_folder in visible
+            if not is_folder and name.lower().endswith(SUFFIXES)
+        ]
+    return sorted(found, key=lambda path: path.parts)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where nobody may look
+        return False
 
 
 def load_calibration(
