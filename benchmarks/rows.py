@@ -49,7 +49,7 @@ class Plan:
     processes: int = 6
     blocks: int = 10
     block_s: float = 0.25
-    evaluated: tuple[int, int] = (4096, 3)
+    evaluated: tuple[int, int] = (16_384, 3)
 
 
 FULL = Plan()

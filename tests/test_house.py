@@ -59,8 +59,8 @@ MAY_IMPORT = {
 # A command's module is read on every start of the tool.
 LIGHT = {"typer", PACKAGE, f"{PACKAGE}.errors", f"{PACKAGE}.results.record"}
 HEAVY = (
-    "numpy", "tensorflow", "keras", "ai_edge_litert", "matplotlib", "rich", "PIL", "safetensors",
-    "flatbuffers", "yaml", "pydantic",
+    "numpy", "tensorflow", "keras", "ai_edge_litert", "matplotlib", "rich", "PIL", "simplejpeg",
+    "safetensors", "flatbuffers", "yaml", "pydantic",
 )  # fmt: skip
 
 

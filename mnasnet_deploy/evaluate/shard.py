@@ -144,7 +144,7 @@ def versions() -> str:
 
 
 def evaluate_shard(task: Task) -> ShardResult:
-    """Run files over a shard of images, each image decoded once and resized once for each way.
+    """Run files over a shard of images, each image decoded and resized once for each way.
 
     An image that cannot be read is noted and left out. A file that cannot be run, or gives NaN,
     has an error for an answer; the others go on.
@@ -196,7 +196,7 @@ def _load(task: Task) -> _Shard:
         for image in task.images:
             try:
                 data = read_file(Path(image.path))
-                decoded = decode(data)
+                pictures = [decode(data, way) for way in ways]
             except ImageError as error:
                 shard.unreadable.append(SkippedImage(name=image.name, reason=str(error)))
                 digest.update(repr((image.name, image.label, None)).encode())
@@ -205,8 +205,8 @@ def _load(task: Task) -> _Shard:
             digest.update(repr((image.name, image.label, sha256)).encode())
             shard.usable.append(image)
             shard.sha256s.append(sha256)
-            for way, sides in ways.items():
-                for side, pixels in zip(sides, prepare(decoded, sides, way), strict=True):
+            for picture, (way, sides) in zip(pictures, ways.items(), strict=True):
+                for side, pixels in zip(sides, prepare(picture, sides, way), strict=True):
                     shard.pixels.setdefault((way, side), []).append(pixels)
     shard.digest = digest.hexdigest()
     return shard

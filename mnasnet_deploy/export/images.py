@@ -290,7 +290,8 @@ def _load(
 ) -> tuple[str, list[Pixels]]:
     """Read a file; returns its sha256 and its pixels. An ImageError holds the reason only."""
     data = read_file(path)
-    return hashlib.sha256(data).hexdigest(), prepare(decode(data), resolutions, preprocessing)
+    picture = decode(data, preprocessing)
+    return hashlib.sha256(data).hexdigest(), prepare(picture, resolutions, preprocessing)
 
 
 def _load_or_reason(

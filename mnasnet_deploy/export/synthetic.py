@@ -13,7 +13,6 @@ image is the same on every machine and with every NumPy. It does not depend on h
 
 import functools
 import hashlib
-import io
 import math
 from pathlib import Path
 from typing import Final
@@ -21,15 +20,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from PIL import Image
 
 from mnasnet_deploy.errors import ImageError
 from mnasnet_deploy.export.images import (
     CalibrationImage,
     CalibrationSet,
     calibration_set,
+    load_pixels,
 )
-from mnasnet_deploy.export.preprocessing import Pixels, prepare
+from mnasnet_deploy.export.preprocessing import Pixels
 
 __all__ = ["VERIFICATION_PHOTOS", "dead_leaves", "synthetic_calibration", "verification_images"]
 
@@ -207,10 +206,7 @@ def verification_images(resolution: int, count: int = 8) -> Pixels:
     """
     if count < 1:
         raise ImageError(f"{count} verification images are too few (1 or more)")
-    photos = []
-    for name in VERIFICATION_PHOTOS[:count]:
-        with Image.open(io.BytesIO((DATA / name).read_bytes())) as photo:
-            photos.append(prepare(photo.convert("RGB"), (resolution,))[0])
+    photos = [load_pixels(DATA / name, resolution) for name in VERIFICATION_PHOTOS[:count]]
     generated = dead_leaves(count - len(photos), resolution, VERIFICATION_SEED)
     images = np.concatenate([np.stack(photos), generated])
     images.flags.writeable = False

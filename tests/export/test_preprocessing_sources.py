@@ -28,7 +28,7 @@ CASES = {
 def test_pixels_are_those_the_libraries_make(name: str, photo: int, outside_data: Path) -> None:
     folder = outside_data / "preprocess"
     wanted = np.load(folder / f"{name}_{photo}_nchw.npy")[0].transpose(1, 2, 0)
-    image = decode((folder / f"img_{photo}.jpg").read_bytes())
+    image = decode((folder / f"img_{photo}.jpg").read_bytes(), CASES[name])
     levels = prepare(image, [224], CASES[name])[0].astype(np.float64)
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     assert np.abs((levels - mean) / std - wanted).max() < 1e-4
