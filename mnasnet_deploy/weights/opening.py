@@ -1,13 +1,11 @@
 """A file or folder of weights of any kind -> what is in it. Its content decides, not its name."""
 
-import contextlib
 import itertools
 import json
 import re
 import stat
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +13,13 @@ from typing import Final
 
 from safetensors import SafetensorError, deserialize
 
-from mnasnet_deploy.errors import NotReadyError, WeightsError
+from mnasnet_deploy.errors import WeightsError
 from mnasnet_deploy.weights import keras, pytorch
 from mnasnet_deploy.weights.archive import extract
 from mnasnet_deploy.weights.bundle import INDEX_MAGIC, read_bundle
 from mnasnet_deploy.weights.canonical import METADATA_KEY, source_from_json
 from mnasnet_deploy.weights.pickled import read_pth
+from mnasnet_deploy.weights.scratch import scratch_folder
 from mnasnet_deploy.weights.source import WeightSource
 from mnasnet_deploy.weights.stored import Found, Place, Stored, collect
 from mnasnet_deploy.weights.tensorflow import from_official, is_official, resolve_prefix
@@ -107,8 +106,8 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
     if head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or head[:6] == b"\xfd7zXZ\0" or (
         head[257:262] == b"ustar"
     ):  # fmt: skip
-        with _temporary_folder(label) as folder:
-            unpacked = Path(folder) / "archive"
+        with scratch_folder(label) as folder:
+            unpacked = folder / "archive"
             extract(path, unpacked)
             try:
                 return _folder(unpacked, label, averaged=averaged)
@@ -117,19 +116,6 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
                     raise
                 raise WeightsError(f"{label}: {error}") from error
     raise WeightsError(f"{label} holds no weights of a kind known here: give {KNOWN}")
-
-
-@contextlib.contextmanager
-def _temporary_folder(label: str) -> Iterator[str]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="mnasnet-")
-    except OSError as error:
-        raise NotReadyError(
-            f"{label} cannot be unpacked: {error.strerror or error} (set TMPDIR to a folder that "
-            "can be written)"
-        ) from error
-    with folder as name:
-        yield name
 
 
 def _index_of(path: Path) -> Path:
