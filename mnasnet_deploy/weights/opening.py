@@ -29,9 +29,8 @@ __all__ = ["is_there", "open_weights"]
 MAX_SAFETENSORS_BYTES: Final = 2**32
 MAX_DEPTH: Final = 4
 MAX_NAMES: Final = 10_000
-_MARKS: Final = frozenset(
-    ("checkpoint", "saved_model.pb", "model.safetensors", "pytorch_model.bin")
-)
+_HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
+_MARKS: Final = frozenset(("checkpoint", "saved_model.pb", *_HUB_FILES))
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BUNDLE_FILE = re.compile(r"(?P<prefix>.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 _SAFETENSORS_TYPES = {
@@ -89,8 +88,8 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
             tail = file.read()
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from None
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return _safetensors(path, label)
+    if head[8:9] == b"{":
+        return _of_hub(_safetensors(path, label), path)
     if tail == INDEX_MAGIC or (_BUNDLE_FILE.fullmatch(path.name) and _index_of(path).is_file()):
         return _bundle(_index_of(path).with_suffix(""), label, averaged=averaged)
     if path.name in ("saved_model.pb", "checkpoint"):
@@ -100,9 +99,9 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
     if head[4:8] == b"TFL3":
         raise WeightsError(f"{label} is a .tflite file: weights are read from what it was made of")
     if head.startswith(b"PK"):
-        return _zip(path, label, averaged=averaged)
+        return _of_hub(_zip(path, label, averaged=averaged), path)
     if head.startswith(b"\x80"):
-        return _pth(path, label, averaged=averaged)
+        return _of_hub(_pth(path, label, averaged=averaged), path)
     if head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or head[:6] == b"\xfd7zXZ\0" or (
         head[257:262] == b"ustar"
     ):  # fmt: skip
@@ -115,6 +114,8 @@ def _file(path: Path, label: str, *, averaged: bool) -> Found:
                 if label in str(error):
                     raise
                 raise WeightsError(f"{label}: {error}") from error
+    if path.suffix == ".safetensors":  # it says what is wrong
+        return _safetensors(path, label)
     raise WeightsError(f"{label} holds no weights of a kind known here: give {KNOWN}")
 
 
@@ -138,12 +139,9 @@ def _folder(path: Path, label: str, *, averaged: bool, depth: int = 0) -> Found:
     if "saved_model.pb" in names:
         prefix = path / "variables" / "variables"
         return _bundle(prefix, label, averaged=averaged, graph=path / "saved_model.pb")
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in _HUB_FILES:
         if name in names:
-            found = _file(path / name, label, averaged=averaged)
-            config = path / "config.json"
-            known = config.is_file() and found.source.family
-            return pytorch.with_config(found, config) if known else found
+            return _file(path / name, label, averaged=averaged)
     left = [MAX_NAMES]
     inner = [entry for entry in entries if entry.is_dir() and _promising(entry, left)]
     # Of what a publisher puts beside each other, this is what was made to be used.
@@ -201,6 +199,14 @@ def _pth(path: Path, label: str, *, averaged: bool) -> Found:
     return pytorch.from_state_dict(named, label, averaged=average)
 
 
+def _of_hub(found: Found, path: Path) -> Found:
+    """What a file of the Hugging Face hub holds, used as the config.json beside it says."""
+    config = path.with_name("config.json")
+    if path.name in _HUB_FILES and found.source.family and config.is_file():
+        return pytorch.with_config(found, config)
+    return found
+
+
 def _safetensors(path: Path, label: str) -> Found:
     """Canonical names, or those of timm and torchvision."""
     try:
@@ -220,8 +226,7 @@ def _safetensors(path: Path, label: str) -> Found:
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError, KeyError,
             RecursionError) as error:  # fmt: skip
         raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}); make one with "
-            "'mnasnet weights init --out FILE'"
+            f"{path} is not a readable safetensors file ({error}): fetch or copy it again"
         ) from error
     if pytorch.is_state_dict(named):
         return pytorch.from_state_dict(_without_module(named), label)

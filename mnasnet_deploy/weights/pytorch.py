@@ -25,6 +25,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from mnasnet_deploy.arch.network import scale_channels
 from mnasnet_deploy.errors import WeightsError
 from mnasnet_deploy.weights.source import Family, Preprocessing, WeightSource
 from mnasnet_deploy.weights.stored import Found, Named, Place, collect
@@ -32,6 +33,9 @@ from mnasnet_deploy.weights.stored import Found, Named, Place, collect
 __all__ = ["from_state_dict", "is_state_dict", "with_config"]
 
 BATCH_NORM_EPSILON: Final = 1e-5
+# Convolutions of a B1 by which the formats of torchvision are told apart, and the last one's width.
+_FIRST_AND_LAST: Final = ("blocks.0.project", "blocks.16.project")
+_LAST_WIDTH: Final = 320
 MAX_CONFIG_BYTES: Final = 2**20
 TIMM = Preprocessing(interpolation="bicubic", crop=(7, 8))
 TORCHVISION = Preprocessing(interpolation="bilinear", crop=(224, 256))
@@ -229,11 +233,14 @@ def _refuse_first_format(shapes: Mapping[str, tuple[int, ...]], label: str) -> N
 
     torchvision's `_version` 1, for which alpha != 1 never had published weights.
     """
-    stem, first, second = (
-        shapes.get(f"{name}.kernel", (0,))[-1]
-        for name in ("stem", "blocks.0.project", "blocks.1.project")
+    stem, first, last = (
+        shapes.get(f"{name}.kernel", (0,))[-1] for name in ("stem", *_FIRST_AND_LAST)
     )
-    if (stem, first) == (32, 16) and second != 24:
+    # The multipliers that make the last width what it is. One that leaves the first ones as they
+    # are is one of version 2 as well.
+    alphas = [(last + step) / _LAST_WIDTH for step in range(-4, 5)] if last else [1.0]
+    scaled = [(scale_channels(32, alpha), scale_channels(16, alpha)) for alpha in alphas]
+    if (stem, first) == (32, 16) and (32, 16) not in scaled:
         raise WeightsError(
             f"{label} has torchvision's first format (version 1), in which stem and first block "
             "are not scaled: load it in torchvision and save it with version 2 of the network"

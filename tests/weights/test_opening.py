@@ -71,9 +71,10 @@ def test_an_archive_is_told_by_its_content(
     assert load_weights(str(archive), NETWORK).source.label == name  # never a path
 
 
+@pytest.mark.parametrize("name", ["weights.jpg", "weights.safetensors", "weights.pth"])
 @pytest.mark.parametrize("kind", ["pth", "safetensors", "canonical", "checkpoint"])
-def test_names_mean_nothing(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "weights.jpg"
+def test_names_mean_nothing(tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / name
     named = state_dict(NETWORK, WEIGHTS.tensors, "timm")
     if kind == "pth":
         write_pth(path, as_tensors(named))

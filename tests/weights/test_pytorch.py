@@ -154,11 +154,12 @@ def test_unused_and_unfilled_tensors_are_all_listed(tmp_path: Path) -> None:
         assert part in str(raised.value)
 
 
-def test_torchvisions_first_format_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("multiplier", [0.5, 0.75, 1.3])
+def test_torchvisions_first_format_is_refused_by_name(tmp_path: Path, multiplier: float) -> None:
     spec = VARIANTS["b1"].spec
-    half = build_network(spec, multiplier=0.5, resolution=64, classes=10)
+    half = build_network(spec, multiplier=multiplier, resolution=64, classes=10)
     unscaled = replace(spec, stem_scaled=False)
-    first = build_network(unscaled, multiplier=0.5, resolution=64, classes=10)
+    first = build_network(unscaled, multiplier=multiplier, resolution=64, classes=10)
     tensors = dict(trained(half).tensors)
     tensors |= {n: v for n, v in trained(first).tensors.items() if n.startswith("stem")}
     tensors["blocks.0.project.kernel"] = np.ones((1, 1, 32, 16), np.float32)
@@ -166,6 +167,18 @@ def test_torchvisions_first_format_is_refused_by_name(tmp_path: Path) -> None:
     path = write_pth(tmp_path / "a.pth", as_tensors(named))
     with pytest.raises(WeightsError, match="first format"):
         load_weights(str(path), half)
+
+
+@pytest.mark.parametrize("multiplier", [0.85, 0.9, 1.0])
+def test_torchvisions_second_format_is_never_taken_for_the_first(
+    tmp_path: Path, multiplier: float
+) -> None:
+    """At these multipliers stem and first block have their usual widths."""
+    network = build_network(VARIANTS["b1"].spec, multiplier=multiplier, resolution=64, classes=10)
+    tensors = trained(network).tensors
+    assert tensors["stem.kernel"].shape[-1] == 32
+    named = state_dict(network, tensors, "torchvision")
+    load_weights(str(write_pth(tmp_path / "a.pth", as_tensors(named))), network)
 
 
 def test_a_folder_of_the_hub_brings_its_config(tmp_path: Path) -> None:
@@ -186,6 +199,8 @@ def test_a_folder_of_the_hub_brings_its_config(tmp_path: Path) -> None:
     assert source.std == (63.75, 63.75, 63.75)
     assert source.licence == "apache-2.0"
     assert source.preprocessing == Preprocessing(interpolation="bilinear", crop=(19, 20))
+    named = replace(open_weights(folder / "model.safetensors").source, label=source.label)
+    assert named == source, "the file itself was named"
     adapted = source.adapt(network)
     assert (adapted.mean, adapted.std) == (source.mean, source.std)
     for broken in ("{", "[]", '{"interpolation": "lanczos"}', '{"std": [0, 1, 1]}', "[" * 10**5):
