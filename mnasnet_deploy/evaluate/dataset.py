@@ -155,8 +155,8 @@ def _labels_of_file(file: Path, images: dict[str, Path]) -> dict[Path, str]:
     missing = [name for name, path in images.items() if path not in found]
     if missing:
         raise InputError(
-            f"labels {file}: {len(found)} labels for {len(images)} images, the first without one "
-            f"is {missing[0]} (one line for each image)"
+            f"labels {file}: {len(found)} label{'s' * (len(found) != 1)} for {len(images)} images, "
+            f"the first without one is {missing[0]} (one line for each image)"
         )
     return found
 

@@ -158,6 +158,8 @@ def artifact(model: ModelFile) -> Artifact:
 
 def _load(path: Path) -> bytes:
     try:
+        if path.is_dir():
+            raise ModelFileError(f"{path} is a folder: name the .tflite files in it")
         if path.is_file() and path.stat().st_size > MAX_BYTES:
             raise ModelFileError(f"{path.name}: larger than 2 GiB, no TFLite file is")
         return path.read_bytes()

@@ -77,12 +77,13 @@ def _unpack(tar: tarfile.TarFile, name: str, folder: Path) -> None:
         if count > MAX_MEMBERS:
             raise WeightsError(f"{name}: more than {MAX_MEMBERS} files are no weights")
         target = folder / _relative(member.name, name)
+        what = f"{name}: '{_shown(member.name)}'"
         if member.isdir():
-            _make(target)
+            _make(target, what)
             continue
         if not member.isreg() or member.issparse():
-            what = "a link" if member.islnk() or member.issym() else "no plain file"
-            raise WeightsError(f"{name}: '{_shown(member.name)}' is {what}; it was not unpacked")
+            kind = "a link" if member.islnk() or member.issym() else "no plain file"
+            raise WeightsError(f"{what} is {kind}; it was not unpacked")
         total += member.size
         if total > MAX_BYTES:
             raise WeightsError(
@@ -90,10 +91,10 @@ def _unpack(tar: tarfile.TarFile, name: str, folder: Path) -> None:
             )
         source = tar.extractfile(member)
         if source is None:
-            raise WeightsError(f"{name}: '{_shown(member.name)}' cannot be read")
-        _make(target.parent)
+            raise WeightsError(f"{what} cannot be read")
+        _make(target.parent, what)
         left = member.size
-        with _disk(target), target.open("xb") as file:
+        with _disk(target, what), target.open("xb") as file:
             while left:
                 piece = source.read(min(CHUNK, left))
                 if not piece:
@@ -145,8 +146,8 @@ class _Counter:
         return self.stream.tell()
 
 
-def _make(folder: Path) -> None:
-    with _disk(folder):
+def _make(folder: Path, what: str = "") -> None:
+    with _disk(folder, what):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -167,11 +168,11 @@ def _errors(archive: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk(path: Path, what: str = "") -> Iterator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise WeightsError(f"a name stands twice: {path.name}; it was not unpacked") from None
+        raise WeightsError(f"{what or path} is there already; it was not unpacked") from None
     except OSError as error:
         if error.errno is None:
             raise

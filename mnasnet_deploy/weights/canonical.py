@@ -177,8 +177,7 @@ def read_safetensors(path: Path, network: Network) -> Weights:
         raise WeightsError(f"no weights file {path}") from None
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}); make one with "
-            "'mnasnet weights init --out FILE'"
+            f"{path} is not a readable safetensors file ({error}): fetch or copy it again"
         ) from error
     check(network, tensors, path.name)
     source = WeightSource(label=path.name, trained=True)

@@ -62,6 +62,8 @@ def open_choice(choice: str, *, averaged: bool = True) -> Found:
     several networks are often made of one.
     """
     path = Path(choice)
+    if not is_there(path) and (near := nearest(choice)):
+        raise WeightsError(f"no weights file '{choice}': did you mean '{near}'?")
     try:
         status = path.stat()
         state = (status.st_mtime_ns, status.st_size)

@@ -86,7 +86,7 @@ class Fetcher(Generic[_Kind]):
         purpose: what is fetched.
 
     Raises:
-        InputError: `base_url` is not the address of a folder.
+        InputError: `base_url` is not the address of a folder, or `force` offline.
         NotReadyError: there is no folder for downloads.
     """
 
@@ -100,6 +100,8 @@ class Fetcher(Generic[_Kind]):
         force: bool = False,
         purpose: Purpose = WEIGHTS,
     ) -> None:
+        if force and offline:
+            raise InputError("--force fetches again and --offline fetches nothing: leave one out")
         self.folder = (cache_folder() if folder is None else folder) / purpose.folder
         self.offline = offline
         self.base_url = _checked(base_url)

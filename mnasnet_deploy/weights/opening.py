@@ -62,7 +62,9 @@ def open_weights(path: Path, *, averaged: bool = True) -> Found:
             return _bundle(path, label, averaged=averaged)
         others = sorted(path.parent.glob("*.index")) if path.parent.is_dir() else []
         beside = f"; beside it lie {', '.join(each.stem for each in others[:8])}" if others else ""
-        raise WeightsError(f"no weights file {path}{beside}") from None
+        raise WeightsError(
+            f"no weights file {path}{beside} ('mnasnet weights list' shows published ones)"
+        ) from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot read {path}: {error}") from None
     if stat.S_ISDIR(mode):

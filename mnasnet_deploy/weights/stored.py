@@ -16,6 +16,8 @@ __all__ = ["ITEM_BYTES", "Found", "Named", "Place", "Stored", "collect"]
 
 MAX_ELEMENTS: Final = 2**29
 """In all. The largest published variant at the largest multiplier has fewer."""
+MAX_LISTED: Final = 8
+"""Of reasons in one error, and of tensors for each."""
 _FLOATS: Final = {"float32": "<f4", "float16": "<f2", "float64": "<f8", "bfloat16": "<u2"}
 ITEM_BYTES: Final = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
@@ -108,23 +110,25 @@ def collect(
         The tensors, and a note for every element type that had to be converted.
 
     Raises:
-        WeightsError: a tensor is of the wrong rank or type, or cannot be read; all are listed.
+        WeightsError: a tensor is of the wrong rank or type, or cannot be read; every reason is
+            named, up to `MAX_LISTED`.
     """
     tensors: dict[str, FloatArray] = {}
     converted: dict[str, int] = {}
-    problems = []
+    problems: dict[str, list[str]] = {}
     total = sum(math.prod(named[place.name].shape) for place in places.values())
     if total > MAX_ELEMENTS:
         raise WeightsError(f"{label} holds {total:,} values: more than any network here")
     for canonical, place in places.items():
         stored = named[place.name]
         if place.axes is not None and len(place.axes) != len(stored.shape):
-            problems.append(f"{place.name} is {list(stored.shape)}, needs {len(place.axes)} axes")
+            reason = f"{list(stored.shape)}, needs {len(place.axes)} axes"
+            problems.setdefault(reason, []).append(place.name)
             continue
         try:
             values = stored.float32()
         except WeightsError as error:
-            problems.append(f"{place.name}: {error}")
+            problems.setdefault(str(error), []).append(place.name)
             continue
         if place.axes is not None:
             values = np.ascontiguousarray(values.transpose(place.axes))
@@ -138,6 +142,12 @@ def collect(
     )
 
 
-def _shown(problems: Sequence[str], limit: int = 1000) -> str:
-    more = len(problems) - limit
-    return "; ".join(problems[:limit]) + (f"; and {more} more" if more > 0 else "")
+def _shown(problems: Mapping[str, Sequence[str]]) -> str:
+    """Each reason once, with the tensors it holds for."""
+    return _few([f"{_few(names, ', ')}: {reason}" for reason, names in problems.items()], "; ")
+
+
+def _few(parts: Sequence[str], between: str) -> str:
+    more = len(parts) - MAX_LISTED
+    shown = [*parts[:MAX_LISTED], f"and {more} more"] if more > 0 else parts
+    return between.join(shown)

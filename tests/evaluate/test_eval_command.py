@@ -211,6 +211,7 @@ def test_nan_is_refused_by_name_and_the_others_are_done(evaluate, here, images):
         (["--data", "IMAGES/c1"], "in no class folder"),
         (["--data", "IMAGES", "--labels", "nowhere.txt"], "cannot read the labels nowhere.txt"),
         (["--data", "IMAGES", "missing.tflite"], "missing.tflite: No such file"),
+        (["--data", "IMAGES", "models"], "models is a folder: name the .tflite files in it"),
         (["--data", "IMAGES", "--samples", "0"], "--samples"),
         (["--data", "IMAGES", "--levels", "unit"], "both --preprocessing and --levels"),
         (["--data", "IMAGES", "--levels", "unit", "--preprocessing", "timm"], "carry their own"),

@@ -68,6 +68,7 @@ def test_what_leads_out_or_is_no_file_is_refused(tmp_path: Path, name: str) -> N
     with pytest.raises(WeightsError) as raised:
         extract(path, tmp_path / "out")
     assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith("archive.tgz: ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["archive.tgz"]
 
 

@@ -101,6 +101,13 @@ def without_a_shard(folder: Path) -> Path:
     return prefix
 
 
+def truncated_shard(folder: Path) -> Path:
+    write_bundle(folder / "model.ckpt-1", names())
+    data = folder / "model.ckpt-1.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:10_000])
+    return folder
+
+
 def absolute_and_gone(folder: Path) -> Path:
     for step in (1, 2):
         write_bundle(folder / "net" / f"model.ckpt-{step}", names())
@@ -188,6 +195,7 @@ CASES: dict[Callable[[Path], Path], str] = {
     another_multiplier: "use --multiplier 0.5",
     with_background: "--classes 1001; with 1001 classes the first is usually a background",
     without_a_shard: "lacks model.ckpt-1.data-00001-of-00003",
+    truncated_shard: "more: model.ckpt-1.data-00000-of-00001 is truncated",
     absolute_and_gone: "names model.ckpt-3, of which there is no .index beside it",
     code: "names posix.mkdir" if os.name == "posix" else "names nt.mkdir",
     nested_code: "pickle.loads",

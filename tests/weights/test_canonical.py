@@ -107,7 +107,7 @@ def test_a_truncated_file_is_one_clear_error(
     path = tmp_path / "w.safetensors"
     write_safetensors(path, weights)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(WeightsError, match="weights init") as raised:
+    with pytest.raises(WeightsError, match="copy it again") as raised:
         read_safetensors(path, network)
     assert "\n" not in str(raised.value)
 

@@ -58,6 +58,12 @@ def test_fetch_prints_a_line_for_each_file(
     assert mnasnet("weights", "fetch", "mnasnet-a1-050", "--offline").out.endswith("  cached\n")
 
 
+def test_fetch_says_that_force_and_offline_exclude_each_other(mnasnet):
+    run = mnasnet("weights", "fetch", "mnasnet-a1-050", "--force", "--offline")
+    assert run.code == 2
+    assert "leave one out" in run.err
+
+
 def test_fetch_of_the_grid_goes_on_after_failures(mnasnet, publisher, answer, archive):
     publisher.serve("/mnasnet-a1.tgz", answer(content=archive))
     run = mnasnet("weights", "fetch", "--grid", "--json", "--base-url", publisher.url)
