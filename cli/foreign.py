@@ -1,7 +1,7 @@
 """What the file behind --weights says of itself, for commands that were not told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +66,9 @@ def complete(
         return asked
     known = identify(shapes_of(found.tensors))
     if known is None:
-        return asked
+        # What torchvision has is always a B1, so it is held against one.
+        only = ["b1"] if found.source.family == "torchvision" else None
+        return replace(asked, variant=asked.variant or only)
     name = known.spec.name.removeprefix("mnasnet-")
     if asked.variant and [find_variant(each).name for each in asked.variant] != [name]:
         return asked

@@ -9,7 +9,7 @@ from mnasnet_deploy.errors import InputError, MnasnetError, WeightsError
 
 from . import console
 from .foreign import Asked, NoEma, complete
-from .networks import Classes, Divisor, MinDepth, Multipliers, Resolutions, Specs, Variants
+from .networks import Classes, Divisor, MinDepth, OneMultiplier, OneResolution, OneVariant, Specs
 from .networks import one_network as choose
 from .published import BaseUrl, Offline, published_file
 
@@ -22,6 +22,10 @@ __all__ = ["check", "convert", "show"]
 SCHEMA = "mnasnet.weights-file/1"
 CHECK_SCHEMA = "mnasnet.weights-check/1"
 MAX_SHOWN = 12
+_RESIDUALS = {
+    "declared": "by declared widths",
+    "real": "by real widths: in the first block of mnasnet-small, too",
+}
 
 Source = Annotated[
     str,
@@ -58,9 +62,9 @@ def show(
 
 def check(
     source: Source,
-    variant: Variants = None,
-    multiplier: Multipliers = None,
-    res: Resolutions = None,
+    variant: OneVariant = None,
+    multiplier: OneMultiplier = None,
+    res: OneResolution = None,
     classes: Classes = None,
     spec: Specs = None,
     divisor: Divisor = 8,
@@ -105,7 +109,8 @@ def check(
         )
     else:
         console.out(_text(found, source))
-        console.out("\n".join(_shown(lines) if problem else [f"fits {_name(network)}"]))
+        for line in _shown(lines) if problem else [f"fits {_name(network)}"]:
+            console.out(line)
     if problem:
         many = f" in {len(lines)} places" if len(lines) > 1 else ""
         if not lines or len(problem) < 400:
@@ -118,9 +123,9 @@ def convert(
     target: Annotated[
         Path, typer.Argument(metavar="DST.safetensors", help="The canonical file to write.")
     ],
-    variant: Variants = None,
-    multiplier: Multipliers = None,
-    res: Resolutions = None,
+    variant: OneVariant = None,
+    multiplier: OneMultiplier = None,
+    res: OneResolution = None,
     classes: Classes = None,
     spec: Specs = None,
     divisor: Divisor = 8,
@@ -218,6 +223,11 @@ def _mapping(found: "Found") -> dict[str, Any]:
     }
 
 
+def _levels(levels: tuple[float, ...] | None) -> str:
+    """Of the grey levels 0..255, red, green and blue."""
+    return " ".join(f"{level:g}" for level in levels) if levels else "the architecture's own"
+
+
 def _text(found: "Found", path: str) -> str:
     from mnasnet_deploy.weights.choice import published_as
     from mnasnet_deploy.weights.identity import identify, shapes_of
@@ -235,8 +245,13 @@ def _text(found: "Found", path: str) -> str:
         ("values", averages[source.averaged]),
         ("padding", source.padding),
         ("epsilon", f"{epsilon:g}" if epsilon else "the architecture's own"),
+        ("residual", _RESIDUALS[source.residual]),
         ("photos", str(source.preprocessing)),
+        ("mean", _levels(source.mean)),
+        ("std", _levels(source.std)),
     ]
+    if found.resolution:
+        rows.append(("input", f"{found.resolution} x {found.resolution} pixels"))
     if source.label != found.name:
         rows.append(("made from", source.label))
     if source.licence:

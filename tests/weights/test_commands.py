@@ -42,8 +42,15 @@ def sidecar(name: str) -> dict:
 def test_show_says_what_a_file_is(here: Path, mnasnet: Callable) -> None:
     run = mnasnet("weights", "show", "timm.pth")
     assert run.code == 0
-    for part in ("timm.pth, state dict of timm", "mnasnet-a1 0.35 with 10 classes", "symmetric",
-                 "1e-05", "centre 7/8, bicubic"):  # fmt: skip
+    for part in (
+        "timm.pth, state dict of timm",
+        "mnasnet-a1 0.35 with 10 classes",
+        "symmetric",
+        "1e-05",
+        "centre 7/8, bicubic",
+        "mean",
+        "in the first block of mnasnet-small",
+    ):
         assert part in run.out
     shown = json.loads(mnasnet("weights", "show", "net", "--json").out)
     assert shown["schema"] == "mnasnet.weights-file/1"
@@ -69,6 +76,41 @@ def test_check_says_whether_it_fits_and_where_not(here: Path, mnasnet: Callable)
     told = json.loads(run.out)
     assert told["fits"] is False
     assert len(told["differences"]) > 100
+
+
+def test_check_of_weights_that_are_nothing_prints_no_empty_line(
+    here: Path, mnasnet: Callable
+) -> None:
+    named = state_dict(NETWORK, initial_weights(NETWORK, 3).tensors, "timm")
+    named["bn1.running_mean"][0] = np.nan
+    write_pth(here / "nan.pth", as_tensors(named))
+    run = mnasnet("weights", "check", "nan.pth")
+    assert run.code == 2
+    assert "NaN" in run.err
+    assert "" not in run.out.splitlines()
+
+
+def test_what_torchvision_has_is_held_against_a_b1(here: Path, mnasnet: Callable) -> None:
+    network = tiny("b1")
+    named = state_dict(network, trained(network).tensors, "torchvision")
+    del named["layers.1.weight"]
+    write_pth(here / "vision.pth", as_tensors(named))
+    run = mnasnet("weights", "check", "vision.pth")
+    assert run.code == 2
+    assert "differs from mnasnet-b1 1.0" in run.err
+    assert "missing stem.bn.gamma [32]" in run.out
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("semnasnet_100", "timm:semnasnet_100"), ("mnasnet0_5", "torchvision:")]
+)
+def test_a_name_without_its_source_is_told_the_whole_one(
+    here: Path, mnasnet: Callable, name: str, meant: str
+) -> None:
+    for command in ("show", "check"):
+        run = mnasnet("weights", command, name)
+        assert run.code == 2
+        assert f"no weights file '{name}': did you mean '{meant}" in run.err
 
 
 def test_convert_writes_a_file_that_keeps_its_source(here: Path, mnasnet: Callable) -> None:
