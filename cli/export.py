@@ -56,8 +56,8 @@ def export(
         typer.Option(
             metavar="SOURCE",
             help="auto: official weights if they can be had, else random ones; official; "
-            "timm:NAME; torchvision:NAME; random; random:SEED; or a file or folder of weights of "
-            "any kind.",
+            "official:NAME; timm:NAME; torchvision:NAME; random; random:SEED; or a file or folder "
+            "of weights of any kind, which says what is not named.",
         ),
     ] = "auto",
     no_ema: NoEma = False,

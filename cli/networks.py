@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ __all__ = [
     "Grid",
     "MinDepth",
     "Multipliers",
+    "OneMultiplier",
+    "OneResolution",
+    "OneVariant",
     "Resolutions",
     "Specs",
     "Variants",
@@ -32,31 +35,47 @@ __all__ = [
 DEFAULT_VARIANT = "a1"
 GRID_NETWORK = "mnasnet-a1"
 
-Variants = Annotated[
-    list[str] | None,
-    typer.Option(
+
+def _variant(default: str) -> Any:
+    return typer.Option(
         "--variant",
         metavar="NAME",
         autocompletion=lambda: list(VARIANTS),
-        help=f"Published architecture: {', '.join(VARIANTS)} (repeatable; default a1).",
-    ),
-]
-Multipliers = Annotated[
-    list[str] | None,
-    typer.Option(
+        help=f"Published architecture: {', '.join(VARIANTS)} ({default}).",
+    )
+
+
+def _multiplier(default: str) -> Any:
+    return typer.Option(
         "--multiplier",
         metavar="NUMBER",
         help="Depth multiplier above 0, at most 8, or 'none' for no rounding of channels "
-        "(repeatable; default none for d1 and d1-320, else 1.0).",
-    ),
+        f"({default}).",
+    )
+
+
+def _resolution(default: str) -> Any:
+    return typer.Option(
+        "--res", metavar="PIXELS", help=f"Side of the square input, 32 to 2048 ({default})."
+    )
+
+
+Variants = Annotated[list[str] | None, _variant("repeatable; default a1")]
+Multipliers = Annotated[
+    list[str] | None, _multiplier("repeatable; default none for d1 and d1-320, else 1.0")
 ]
 Resolutions = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--res",
-        metavar="PIXELS",
-        help="Side of the square input, 32 to 2048 (repeatable; default 320 for d1-320, else 224).",
-    ),
+    list[int] | None, _resolution("repeatable; default 320 for d1-320, else 224")
+]
+# For commands of one network, which weights that are given may tell. Lists as well: of two that
+# are named neither is dropped without a word.
+_OR_WEIGHTS = "or what the weights given are of"
+OneVariant = Annotated[list[str] | None, _variant(f"default a1, {_OR_WEIGHTS}")]
+OneMultiplier = Annotated[
+    list[str] | None, _multiplier(f"default none for d1 and d1-320, else 1.0, {_OR_WEIGHTS}")
+]
+OneResolution = Annotated[
+    list[int] | None, _resolution(f"default 320 for d1-320, else 224, {_OR_WEIGHTS}")
 ]
 Classes = Annotated[
     int | None,

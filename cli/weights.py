@@ -11,7 +11,7 @@ from mnasnet_deploy.arch.network import render_multiplier
 from mnasnet_deploy.errors import InputError
 
 from . import console
-from .networks import Classes, Divisor, MinDepth, Multipliers, Resolutions, Specs, Variants
+from .networks import Classes, Divisor, MinDepth, OneMultiplier, OneResolution, OneVariant, Specs
 from .networks import one_network as choose
 from .published import BaseUrl, Offline, fetching
 from .weights_files import check, convert, show
@@ -161,9 +161,9 @@ app.command("convert")(convert)
 @app.command("init")
 def init(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
-    variant: Variants = None,
-    multiplier: Multipliers = None,
-    res: Resolutions = None,
+    variant: OneVariant = None,
+    multiplier: OneMultiplier = None,
+    res: OneResolution = None,
     classes: Classes = None,
     spec: Specs = None,
     divisor: Divisor = 8,
