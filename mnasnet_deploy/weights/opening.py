@@ -228,7 +228,7 @@ def _safetensors(path: Path, label: str) -> Found:
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError, KeyError,
             RecursionError) as error:  # fmt: skip
         raise WeightsError(
-            f"{path} is not a readable safetensors file ({error}): fetch or copy it again"
+            f"{path.name} is not a readable safetensors file ({error}): fetch or copy it again"
         ) from error
     if pytorch.is_state_dict(named):
         return pytorch.from_state_dict(_without_module(named), label)

@@ -87,6 +87,19 @@ def test_names_mean_nothing(tmp_path: Path, kind: str, name: str) -> None:
     assert_whole(path)
 
 
+def test_a_broken_file_in_an_archive_is_named_without_the_place_it_was_unpacked_to(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+    archive = pack(folder, tmp_path / "hub.tgz")
+    with pytest.raises(
+        WeightsError, match=r"^hub\.tgz: model\.safetensors is not a readable safetensors file"
+    ):
+        open_weights(archive)
+
+
 def test_a_canonical_file_keeps_what_its_weights_ask_for(tmp_path: Path) -> None:
     source = WeightSource(
         label="theirs",
