@@ -1,20 +1,27 @@
 """A pool of processes of our own: how its workers begin, when they end. Standard library only."""
 
+import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from typing import Final, TypeVar
 
 __all__ = ["each_in_pool"]
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+STOPPED: Final = 128 + 15
+"""Exit code of a worker that was told to stop."""
+AGAIN_S: Final = 0.1
 
 
 def each_in_pool(
@@ -37,23 +44,50 @@ def each_in_pool(
     """
     # A spawned process starts clean: forking one that holds threads and locks of LiteRT may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
-        waiting: dict[Future[_Result], _Task] = {}
-        rest = iter(tasks)
-        try:
-            while True:
-                for task in itertools.islice(rest, processes + 1 - len(waiting)):
-                    waiting[_submit(pool, function, task)] = task
-                if not waiting:
-                    return
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield waiting.pop(future), future
-        except BaseException:  # Ctrl-C, or the caller stopped reading
+    waiting: dict[Future[_Result], _Task] = {}
+    finished: SimpleQueue[Future[_Result]] = SimpleQueue()
+    rest = iter(tasks)
+    with _interrupts_held():
+        pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
+    try:
+        while True:
+            for task in itertools.islice(rest, processes + 1 - len(waiting)):
+                with _interrupts_held():
+                    future = _submit(pool, function, task)
+                    waiting[future] = task
+                    future.add_done_callback(finished.put)
+            if not waiting:
+                break
+            # Not `futures.wait`, which takes the locks of all of them while it may be interrupted.
+            future = finished.get()
+            yield waiting.pop(future), future
+    except BaseException:  # Ctrl-C, or the caller stopped reading
+        with _interrupts_held():
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
+        _stop_all(multiprocessing.active_children())
+        raise
+    with _interrupts_held():
+        pool.shutdown()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Put Ctrl-C off for a moment in which locks of the pool are taken.
+
+    An interrupt between taking one and giving it back would leave it taken for ever, and the pool's
+    thread, which everything waits for at the end, would wait for it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _submit(
@@ -61,19 +95,66 @@ def _submit(
 ) -> "Future[_Result]":
     """Hand a task over; a pool that broke before gives a future that says so, as later ones do."""
     try:
-        return pool.submit(function, task)
+        return pool.submit(_work, function, task)
     except BrokenProcessPool as error:
         broken: Future[_Result] = Future()
         broken.set_exception(error)
         return broken
 
 
+def _stop_all(workers: Iterable[BaseProcess]) -> None:
+    """Tell workers to stop until they are gone.
+
+    More than once: a signal that comes just before a worker waits for a lock is noticed when it has
+    the lock, and whoever has it may be gone.
+    """
+    left = {worker.sentinel: worker for worker in workers}
+    while left:
+        for worker in left.values():
+            with contextlib.suppress(OSError):  # it has just gone
+                worker.terminate()
+        for gone in multiprocessing.connection.wait(list(left), AGAIN_S):
+            del left[gone]  # type: ignore[arg-type]
+
+
+class _Worker:
+    """A process of the pool: whether it is at a task, and cleaning up after one."""
+
+    busy = False
+    stopping = False
+
+
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent; when it says stop, clean up and go; go where it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _stop(*_: object) -> None:
+    """Clean up after a task that is begun; between tasks there is nothing to clean up.
+
+    There the pool's own code runs: an exception might leave a lock of its queues taken, and the
+    other workers, which share it, would wait for ever.
+    """
+    if not _Worker.busy:
+        os._exit(STOPPED)
+    if not _Worker.stopping:  # a second stop does not disturb the cleaning up
+        _Worker.stopping = True
+        sys.exit(STOPPED)
+
+
+def _work(function: Callable[[_Task], _Result], task: _Task) -> _Result:
+    """Do one task in a worker; the pool itself takes a stop for a result like any other."""
+    try:
+        try:
+            _Worker.busy = True
+            return function(task)
+        finally:
+            _Worker.busy = False
+    except SystemExit:
+        os._exit(STOPPED)
 
 
 def _end_with_parent() -> None:
