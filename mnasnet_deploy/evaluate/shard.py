@@ -185,18 +185,19 @@ def rank_of(scores: _Array, truth: int) -> int:
 
 
 def _load(task: Task) -> _Shard:
-    """Read, decode and resize the images; resolutions that share a way share a decode."""
+    """Read and resize the images, each decoded once for all ways that decode it alike."""
     shard, digest = _Shard(), hashlib.sha256()
     ways: dict[Preprocessing, list[int]] = {}
     for subject in task.subjects:
         sides = ways.setdefault(subject.preprocessing, [])
         if subject.contract.resolution not in sides:
             sides.append(subject.contract.resolution)
+    decoders = {way.original: way for way in ways}.values()  # timm and torchvision share one
     with quiet_pillow():
         for image in task.images:
             try:
                 data = read_file(Path(image.path))
-                pictures = [decode(data, way) for way in ways]
+                pictures = {way.original: decode(data, way) for way in decoders}
             except ImageError as error:
                 shard.unreadable.append(SkippedImage(name=image.name, reason=str(error)))
                 digest.update(repr((image.name, image.label, None)).encode())
@@ -205,8 +206,9 @@ def _load(task: Task) -> _Shard:
             digest.update(repr((image.name, image.label, sha256)).encode())
             shard.usable.append(image)
             shard.sha256s.append(sha256)
-            for picture, (way, sides) in zip(pictures, ways.items(), strict=True):
-                for side, pixels in zip(sides, prepare(picture, sides, way), strict=True):
+            for way, sides in ways.items():
+                prepared = prepare(pictures[way.original], sides, way)
+                for side, pixels in zip(sides, prepared, strict=True):
                     shard.pixels.setdefault((way, side), []).append(pixels)
     shard.digest = digest.hexdigest()
     return shard

@@ -64,7 +64,7 @@ def decode(data: bytes, preprocessing: Preprocessing = OFFICIAL) -> Picture:
         ImageError: with the reason only; the caller knows the name.
     """
     try:
-        pixels = _usual_jpeg(data, original=preprocessing.crop is None)
+        pixels = _usual_jpeg(data, preprocessing.original)
         if pixels is not None:
             return pixels
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -168,7 +168,7 @@ def prepare(
         uint8 [side, side, 3] for each; the original's are rounded half to even from the exact
         float32 resize.
     """
-    if preprocessing.crop is not None:
+    if not preprocessing.original:
         whole = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         return [_resize_and_cut(whole, side, preprocessing) for side in resolutions]
     height, width = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]

@@ -41,6 +41,11 @@ class Preprocessing:
         if not whole or (self.crop is None) != (self.interpolation == "tf1-bilinear"):
             raise ValueError(f"no evaluation crops {self.crop} and resizes {self.interpolation}")
 
+    @property
+    def original(self) -> bool:
+        """Whether it is the original's; the others are done by Pillow."""
+        return self.crop is None
+
     def __str__(self) -> str:
         """In words, `centre 7/8, bicubic`."""
         part = f"S/(S+{OFFICIAL_CROP})" if self.crop is None else "/".join(map(str, self.crop))
